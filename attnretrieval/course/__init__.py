@@ -1,0 +1,1 @@
+"""The cases on which every equation is checked."""

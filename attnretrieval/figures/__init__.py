@@ -1,0 +1,1 @@
+"""Attention maps, curves and sheets, as Matplotlib figures."""

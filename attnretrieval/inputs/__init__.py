@@ -1,0 +1,1 @@
+"""Step 1: words, regions and data sets."""

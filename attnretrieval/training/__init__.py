@@ -1,0 +1,1 @@
+"""Step 4: optimisers, schedules, the training loop and its checkpoints."""
