@@ -1,0 +1,96 @@
+"""Reading and writing files: the errors a user sees, and writing whole or not at all.
+
+Nothing here knows what a file means. A writer prepares its output under a temporary name beside the target and moves it
+into place when it is complete, so that an interruption leaves either the old file or the new one, never a half.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used; the message is one line that says where and what to do."""
+
+
+class MissingExtra(InputError):
+    """An optional package is needed and not installed."""
+
+
+def need_file(path: str | Path, what: str) -> Path:
+    """`path` as a Path when that file exists; `what` names its role in the message: "the captions file"."""
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{what} {path} is a folder, expected a file")
+    if not path.is_file():
+        raise InputError(f"{what} {path} does not exist")
+    return path
+
+
+def need_folder(path: str | Path, what: str) -> Path:
+    """`path` as a Path when that folder exists."""
+    path = Path(path)
+    if path.is_file():
+        raise InputError(f"{what} {path} is a file, expected a folder")
+    if not path.is_dir():
+        raise InputError(f"{what} {path} does not exist")
+    return path
+
+
+def need_package(name: str, extra: str, purpose: str) -> ModuleType:
+    """The optional package `name`, or a message that says which extra brings it."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise MissingExtra(
+            f'{purpose} needs the package {name}, which is not installed: pip install "attnretrieval[{extra}]"'
+        ) from error
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """A temporary path of the same suffix to write to; it becomes `path` when the block ends without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """A temporary folder to fill; it becomes `path`, replacing what was there, when the block ends without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield temporary
+        os.chmod(temporary, 0o777 & ~_umask())
+        if path.exists():
+            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+            os.replace(path, old / path.name)
+            os.replace(temporary, path)
+            shutil.rmtree(old)
+        else:
+            os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
