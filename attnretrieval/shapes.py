@@ -69,6 +69,16 @@ def check_finite(name: str, x: Array) -> None:
         raise ShapeError(f"{name} holds {int((~finite).sum())} values that are NaN or infinite, the first at {first}")
 
 
+def check_positives(S: Any, positives: Any) -> None:
+    """`S` (C, I) holds a score for every caption and image; `positives` (C, I) bool says which pairs are right."""
+    check_array("S", S, ndim=2)
+    check_mask("positives", positives, S.shape)
+    if positives is None or positives.shape != S.shape:
+        raise ShapeError(f"positives must have the shape of S, {S.shape}: True where the caption describes the image")
+    if not bool(positives.any()):
+        raise ShapeError("positives has no True: the batch holds no caption together with its image")
+
+
 def check_choice(name: str, value: Any, choices: Any) -> None:
     """`value` is one of the names that `choices` lists."""
     if value not in choices:

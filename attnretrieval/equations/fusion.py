@@ -124,4 +124,8 @@ def fuse_gate_backward(d_F: Array, cache: FuseGateCache) -> FuseGrads:
     return FuseGrads(d_H, d_C, through_gate.d_W, through_gate.d_b)
 
 
-FUSIONS = ("add", "concat", "gate")
+FUSIONS = {
+    "add": (fuse_add, fuse_add_backward),
+    "concat": (fuse_concat, fuse_concat_backward),
+    "gate": (fuse_gate, fuse_gate_backward),
+}

@@ -85,29 +85,45 @@ def pool_max_backward(d_g: Array, cache: PoolMaxCache) -> PoolGrads:
     return PoolGrads(cache.chosen * d_g[..., None, :])
 
 
-def pool_attention(F: Array, u: Array, mask: Array | None = None) -> tuple[Array, PoolAttentionCache]:
-    """g (..., d), the tokens weighted by how well they answer the learnt query u (d,)."""
+def pool_weights(F: Array, u: Array, mask: Array | None = None) -> tuple[Array, PoolAttentionCache]:
+    """a (..., n): how well each token answers the learnt query u (d,). Steps (1) and (2) of attention pooling."""
     module_of(F, u, mask)
     _checked(F, mask)
     check_shape("u", u, (F.shape[-1],), "one query for all tokens")
     e = (F @ u) * (1 / math.sqrt(F.shape[-1]))                         # (1)
     a = softmax(e, mask)                                               # (2)
-    g = (a[..., None, :] @ F)[..., 0, :]                               # (3)
-    return g, PoolAttentionCache(F, u, a)
+    return a, PoolAttentionCache(F, u, a)
 
 
-def pool_attention_backward(d_g: Array, cache: PoolAttentionCache) -> PoolAttentionGrads:
+def pool_weights_backward(d_a: Array, cache: PoolAttentionCache) -> PoolAttentionGrads:
     F, u, a = cache
-    # (3) was g = Σ_i a_i F_i
-    d_F = a[..., :, None] * d_g[..., None, :]
-    d_a = (F @ d_g[..., :, None])[..., 0]
     # (2) was a = softmax(e)
     d_e = softmax_backward(d_a, a)
     # (1) was e = F u / √d
     d_e *= 1 / math.sqrt(F.shape[-1])
-    d_F += d_e[..., None] * u
+    d_F = d_e[..., None] * u
     d_u = d_e.reshape(-1) @ F.reshape(-1, F.shape[-1])
     return PoolAttentionGrads(d_F, d_u)
 
 
-POOLINGS = ("mean", "max", "attention")
+def pool_attention(F: Array, u: Array, mask: Array | None = None) -> tuple[Array, PoolAttentionCache]:
+    """g (..., d), the tokens weighted by how well they answer the learnt query u (d,)."""
+    a, cache = pool_weights(F, u, mask)                                # (1), (2)
+    return (a[..., None, :] @ F)[..., 0, :], cache                     # (3)
+
+
+def pool_attention_backward(d_g: Array, cache: PoolAttentionCache) -> PoolAttentionGrads:
+    # (3) was g = Σ_i a_i F_i
+    d_a = (cache.F @ d_g[..., :, None])[..., 0]
+    d_F = cache.a[..., :, None] * d_g[..., None, :]
+    # (2), (1) gave a
+    through_a = pool_weights_backward(d_a, cache)
+    d_F += through_a.d_F
+    return PoolAttentionGrads(d_F, through_a.d_u)
+
+
+POOLINGS = {
+    "mean": (pool_mean, pool_mean_backward),
+    "max": (pool_max, pool_max_backward),
+    "attention": (pool_attention, pool_attention_backward),
+}
