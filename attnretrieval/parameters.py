@@ -1,0 +1,91 @@
+"""Parameters: named views into one flat vector.
+
+An optimiser sees one vector and knows no names; an equation sees `parameters["text.attention.W_Q"]` and knows no vector.
+Both are the same memory. The gradient is a second `Parameters` of the same names, filled by the backward passes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from attnretrieval.backend import Array, module_of
+from attnretrieval.shapes import ShapeError
+
+
+class Wanted(NamedTuple):
+    """What a step of the chain asks for: a shape, and how its values are drawn at the start."""
+
+    shape: tuple[int, ...]
+    start: str = "glorot"       # one of STARTS
+    value: float = 0.0          # for start="value"
+
+
+def _glorot(rng: np.random.Generator, wanted: Wanted) -> np.ndarray:
+    """Uniform in ±√(6 / (fan in + fan out)): keeps the scale of what goes through it (Glorot, Bengio 2010)."""
+    limit = math.sqrt(6 / (wanted.shape[0] + wanted.shape[-1]))
+    return rng.uniform(-limit, limit, wanted.shape)
+
+
+STARTS = {
+    "glorot": _glorot,
+    "zeros": lambda rng, wanted: np.zeros(wanted.shape),
+    "ones": lambda rng, wanted: np.ones(wanted.shape),
+    "small": lambda rng, wanted: rng.normal(0, 0.02, wanted.shape),
+    "value": lambda rng, wanted: np.full(wanted.shape, wanted.value),
+}
+
+
+class Parameters:
+    """A mapping from names to views of `flat`."""
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]], flat: Array):
+        size = sum(math.prod(shape) for shape in shapes.values())
+        if flat.shape != (size,):
+            raise ShapeError(f"the flat vector has shape {flat.shape}, but the {len(shapes)} parameters need ({size},)")
+        self.shapes = dict(shapes)
+        self.flat = flat
+        self._views: dict[str, Array] = {}
+        self._slices: dict[str, slice] = {}
+        start = 0
+        for name, shape in shapes.items():
+            end = start + math.prod(shape)
+            self._slices[name] = slice(start, end)
+            self._views[name] = flat[start:end].reshape(shape)
+            start = end
+
+    @classmethod
+    def draw(cls, wanted: dict[str, Wanted], rng: np.random.Generator, dtype: str = "float32") -> Parameters:
+        """Start values, drawn in the order of the names."""
+        parts = [STARTS[want.start](rng, want).ravel() for want in wanted.values()]
+        return cls({name: want.shape for name, want in wanted.items()}, np.concatenate(parts).astype(dtype))
+
+    def zeros_like(self) -> Parameters:
+        """A gradient for these parameters, all zero."""
+        return Parameters(self.shapes, module_of(self.flat).zeros_like(self.flat))
+
+    def __getitem__(self, name: str) -> Array:
+        return self._views[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.shapes
+
+    def place(self, name: str) -> slice:
+        """Where in the flat vector this parameter lies."""
+        return self._slices[name]
+
+    def under(self, prefix: str) -> dict[str, Array]:
+        """The parameters of one step, by their names in its equation: "fuse_t" gives {"W": ..., "b": ...}."""
+        start = prefix + "."
+        return {name[len(start):]: view for name, view in self._views.items() if name.startswith(start)}
+
+    def add(self, prefix: str, grads: NamedTuple) -> None:
+        """Add the fields d_<name> of an equation's gradients to the parameters under `prefix`."""
+        for name, view in self.under(prefix).items():
+            view += getattr(grads, f"d_{name}")
