@@ -16,6 +16,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ import numpy as np
 from attnretrieval.inputs.files import InputError, need_file
 
 _Row = tuple[str, str, str]  # image name, caption, where it stands
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def load_captions(path: str | Path, layout: str = "auto", split: str | None = No
             raise InputError(f"{where}: the image name is empty")
         if not caption:
             raise InputError(f"{where}: the caption of {name} is empty; write one or take the entry out")
+        if HALF_CHARACTER.search(name + caption):  # JSON can write one, nothing can print it
+            raise InputError(f"{where}: holds half a surrogate pair (\\ud800 to \\udfff), which is no character")
         image_of.append(column.setdefault(name, len(column)))
         texts.append(caption)
     if not texts:

@@ -112,6 +112,7 @@ def test_subset_and_positives(tmp_path):
     ('{"images": [{"sentences": []}]}', ["images[0]", "'filename'"]),
     ('{"images": [{"filename": "a", "sentences": []}]}', ["images[0]", "no captions"]),
     ('{"images": [{"filename": "a", "sentences": [{"raw": 3}]}]}', ["sentences[0]", "int, expected str"]),
+    ('{"images": [{"filename": "a", "sentences": [{"raw": "\\ud83d"}]}]}', ["sentences[0]", "surrogate"]),
     ('{"images": [], "annotations": []}', ["no captions"]),
     ('{"images": [], "annotations": [{"image_id": 3, "caption": "x"}]}', ["annotations[0]", "image 3"]),
     ('{"images": [{"id": 1, "file_name": "a"}, {"id": 2, "file_name": "b"}], '
