@@ -13,7 +13,8 @@ photograph things in the middle:
     centre   always pointing at the middle region; where the grid has no middle row or column, the mean over the
              two (or four) middle ones
 
-Phrases without a token (cut off, or no known word) or without a box are not counted.
+Phrases without a token (cut off, or no known word) or without a box are not counted. A phrase of two types, written
+"animals/people" as in Flickr30k Entities, counts under both.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ class Pointing(NamedTuple):
     centre: float
     phrases: int
     by_type: dict[str, Score]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self._asdict(), "by_type": {kind: score._asdict() for kind, score in self.by_type.items()}}
 
 
 def pointing_accuracy(
@@ -84,11 +88,13 @@ def pointing_accuracy(
             inside = _inside(centres, boxes)
             a = _smooth(A[:, tokens].mean(axis=(0, 1)), rows, columns, smooth)  # (1), (2)
             results.append((inside[a.argmax()], inside.mean(), inside[middle].mean()))  # (3)
-            types.append(kind)
+            types.append(kind.split("/"))
     if not results:
         raise ShapeError("no phrase has both a token and a box: there is nothing to point at")
-    table, kinds = np.array(results, dtype=float), np.array(types)
-    by_type = {str(kind): _score(table[kinds == kind]) for kind in np.unique(kinds)}
+    table = np.array(results, dtype=float)
+    by_type = {
+        kind: _score(table[[kind in listed for listed in types]]) for kind in sorted({k for listed in types for k in listed})
+    }
     return Pointing(*_score(table), by_type)
 
 

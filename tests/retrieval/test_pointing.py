@@ -104,6 +104,15 @@ def test_phrases_without_token_or_box_do_not_count_and_cost_nothing():
     assert got.phrases == 1 and asked == [1] and list(got.by_type) == ["b"]
 
 
+def test_a_phrase_of_two_types_counts_under_both_and_once_in_all():
+    boxes = cells(2, 2)
+    phrases = [[([0], boxes[[0]], "animals/people"), ([0], boxes[[1]], "people")]]
+    got = pointing_accuracy(lambda c: one_hot(4, 0), phrases, boxes, (2, 2)).to_json()
+    assert got["phrases"] == 2 and got["accuracy"] == 0.5
+    assert got["by_type"]["animals"] == {"accuracy": 1, "random": 0.25, "centre": 0.25, "phrases": 1}
+    assert got["by_type"]["people"]["phrases"] == 2
+
+
 def test_mistakes_are_named():
     boxes = cells(2, 2)
     play = [[([0], boxes[[0]], "a")]]
