@@ -380,8 +380,8 @@ def check_repeats(run: Run) -> list[Problem]:
     out, cache = run.forward(**run.arguments())
     if any(a.tobytes() != b.tobytes() for a, b in zip(_parts(out), run.out, strict=True)):
         problems.append(Problem(None, "a second forward on the same inputs gives another output"))
-    # another call in flight
-    run.forward(**{name: 0.5 * x if _is_float(x) and name in run.inputs else x for name, x in run.arguments().items()})
+    halved = {name: np.asarray(0.5 * x) for name, x in run.inputs.items() if _is_float(x)}
+    run.forward(**{**run.arguments(), **halved})                       # another call in flight
     for text in ("a second call gives another gradient: something is kept outside the cache",
                  "a second backward from one cache gives another gradient: the backward changes its cache"):
         again = run.gradients(cache)

@@ -1,0 +1,395 @@
+"""The cases on which every equation is checked: all its options, masks, a row with nothing left, batches, broadcasting.
+
+`CASES` maps the name of an equation to its forward, its backward and `make(rng, dtype)`, which draws a dict of variants:
+label → (inputs, options) for `check_gradient`. Sizes differ from each other (n ≠ m ≠ d), so that a wrong transpose cannot fit
+by accident. To add a case, add a function decorated with `@case(forward, backward)` that yields label, inputs, options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from attnretrieval.backend import Array
+from attnretrieval.equations.attention import attention, attention_backward
+from attnretrieval.equations.cosine import cosine_similarity, cosine_similarity_backward, l2_normalise, l2_normalise_backward
+from attnretrieval.equations.cross_attention import (
+    cosine_attention,
+    cosine_attention_backward,
+    cross_attention,
+    cross_attention_backward,
+)
+from attnretrieval.equations.dropout import draw_dropout, dropout, dropout_backward
+from attnretrieval.equations.embedding import embedding, embedding_backward
+from attnretrieval.equations.feed_forward import feed_forward, feed_forward_backward
+from attnretrieval.equations.fusion import (
+    fuse_add,
+    fuse_add_backward,
+    fuse_concat,
+    fuse_concat_backward,
+    fuse_gate,
+    fuse_gate_backward,
+)
+from attnretrieval.equations.heads import join_heads, split_heads
+from attnretrieval.equations.info_nce import info_nce, info_nce_backward
+from attnretrieval.equations.layer_norm import layer_norm, layer_norm_backward
+from attnretrieval.equations.linear import linear, linear_backward
+from attnretrieval.equations.multi_head import multi_head_attention, multi_head_attention_backward
+from attnretrieval.equations.pooling import (
+    pool_attention,
+    pool_attention_backward,
+    pool_max,
+    pool_max_backward,
+    pool_mean,
+    pool_mean_backward,
+    pool_weights,
+    pool_weights_backward,
+)
+from attnretrieval.equations.positions import position_code, position_code_backward
+from attnretrieval.equations.softmax import softmax, softmax_backward
+from attnretrieval.equations.token_cosine import token_cosine, token_cosine_backward
+from attnretrieval.equations.triplet import VIOLATIONS, triplet_loss, triplet_loss_backward
+from attnretrieval.gradcheck import Report, check_gradient
+from attnretrieval.shapes import check_choice
+
+Inputs = dict[str, Array | None]
+Options = dict[str, object]
+
+N_T, N_V, N, M, D = 2, 3, 3, 5, 4      # texts, images, words, regions, model size
+WORDS = np.array([[True, True, False], [True, False, False]])
+REGIONS = np.array([[True, True, False, True, True], [False, False, True, False, False], [True] * 5])
+NOTHING = np.array([[True, False, True], [False, False, False]])                 # the second text has no word
+NO_REGION = np.array([[True, True, False, True, True], [False] * 5, [True] * 5])  # the second image has no region
+
+
+class Case(NamedTuple):
+    forward: Callable
+    backward: Callable
+    make: Callable[[np.random.Generator, type], dict[str, tuple[Inputs, Options]]]
+    file: str                   # the file of the equation, without .py
+
+
+CASES: dict[str, Case] = {}
+
+
+class Draw:
+    """Normal draws of a shape, in one dtype."""
+
+    def __init__(self, rng: np.random.Generator, dtype: type) -> None:
+        self.rng, self.dtype = rng, dtype
+
+    def __call__(self, *shape: int, scale: float = 1.0) -> Array:
+        return np.asarray(scale * self.rng.normal(size=shape), self.dtype)
+
+
+def case(forward: Callable, backward: Callable, name: str = "", file: str = "") -> Callable:
+    """Enters the variants that the decorated function yields in CASES under the equation's name."""
+
+    def enter(variants: Callable[[Draw], Iterator[tuple[str, Inputs, Options]]]) -> Callable:
+        def make(rng: np.random.Generator, dtype: type = np.float64) -> dict[str, tuple[Inputs, Options]]:
+            return {label: (inputs, options) for label, inputs, options in variants(Draw(rng, dtype))}
+
+        CASES[name or forward.__name__] = Case(forward, backward, make, file or forward.__module__.rpartition(".")[2])
+        return variants
+
+    return enter
+
+
+def run_cases(
+    names: Sequence[str] | None = None, rng: np.random.Generator | None = None, tolerance: float = 1e-10
+) -> list[Report]:
+    """One report a variant. `names` are equations ("pool_max") or their files ("pooling"); None takes all."""
+    rng = rng or np.random.default_rng(0)
+    for wanted in names or ():
+        check_choice("equation", wanted, sorted({*CASES, *(c.file for c in CASES.values())}))
+    return [
+        check_gradient(c.forward, c.backward, inputs, rng=rng, options=options, name=f"{name}, {label}", tolerance=tolerance)
+        for name, c in CASES.items() if not names or name in names or c.file in names
+        for label, (inputs, options) in c.make(rng, np.float64).items()
+    ]
+
+
+# --- equations whose functions are not (forward → out, cache): put into that form -------------------------------------
+
+
+class SoftmaxGrads(NamedTuple):
+    d_S: Array
+
+
+class HeadsGrads(NamedTuple):
+    d_X: Array
+
+
+def _softmax(S: Array, mask: Array | None = None) -> tuple[Array, Array]:
+    A = softmax(S, mask)
+    return A, A
+
+
+def _softmax_backward(d_A: Array, A: Array) -> SoftmaxGrads:
+    return SoftmaxGrads(softmax_backward(d_A, A))
+
+
+# the two views are copied: sharing memory with X is what they are for, and an error anywhere else
+
+
+def _split_heads(X: Array, heads: int) -> tuple[Array, None]:
+    return split_heads(X, heads).copy(), None
+
+
+def _split_heads_backward(d_Y: Array, cache: None) -> HeadsGrads:
+    return HeadsGrads(join_heads(d_Y).copy())
+
+
+def _join_heads(X: Array) -> tuple[Array, int]:
+    return join_heads(X).copy(), X.shape[-3]
+
+
+def _join_heads_backward(d_Y: Array, heads: int) -> HeadsGrads:
+    return HeadsGrads(split_heads(d_Y, heads).copy())
+
+
+# --- steps inside a modality -----------------------------------------------------------------------------------------
+
+
+@case(_softmax, _softmax_backward, "softmax", "softmax")
+def _(draw):
+    yield "one row", {"S": draw(M)}, {}
+    yield "batch", {"S": draw(N_T, N, M)}, {}
+    yield "masked", {"S": draw(N_V, M), "mask": REGIONS}, {}
+    yield "one mask for all rows", {"S": draw(N_T, N, M), "mask": REGIONS[0]}, {}
+    yield "a row with no key", {"S": draw(N_V, M), "mask": NO_REGION}, {}
+    yield "large scores", {"S": 1000 + draw(N, M)}, {}
+
+
+@case(linear, linear_backward)
+def _(draw):
+    yield "one vector", {"X": draw(M), "W": draw(M, D), "b": draw(D)}, {}
+    yield "batch", {"X": draw(N_T, N, M), "W": draw(M, D), "b": draw(D)}, {}
+    yield "no bias", {"X": draw(N_T, N, M), "W": draw(M, D), "b": None}, {}
+
+
+@case(attention, attention_backward)
+def _(draw):
+    yield "one sequence", {"Q": draw(N, D), "K": draw(M, D), "V": draw(M, 2)}, {}
+    yield "batch", {"Q": draw(N_V, N, D), "K": draw(N_V, M, D), "V": draw(N_V, M, 2)}, {}
+    yield "masked", {"Q": draw(N_V, N, D), "K": draw(N_V, M, D), "V": draw(N_V, M, 2), "key_mask": REGIONS}, {}
+    yield "no key left", {"Q": draw(N_V, N, D), "K": draw(N_V, M, D), "V": draw(N_V, M, 2), "key_mask": NO_REGION}, {}
+    yield "no keys at all", {"Q": draw(N, D), "K": draw(0, D), "V": draw(0, 2)}, {}
+    yield "every text, every image", {
+        "Q": draw(N_T, 1, N, D), "K": draw(1, N_V, M, D), "V": draw(N_V, M, 2), "key_mask": NO_REGION}, {}
+
+
+@case(_split_heads, _split_heads_backward, "split_heads", "heads")
+def _(draw):
+    yield "one head", {"X": draw(N, D)}, {"heads": 1}
+    yield "batch, 2 heads", {"X": draw(N_T, N, D)}, {"heads": 2}
+
+
+@case(_join_heads, _join_heads_backward, "join_heads", "heads")
+def _(draw):
+    yield "one head", {"X": draw(1, N, D)}, {}
+    yield "batch, 2 heads", {"X": draw(N_T, 2, N, D)}, {}
+
+
+@case(multi_head_attention, multi_head_attention_backward)
+def _(draw):
+    def weights(d: int, d_out: int) -> Inputs:
+        sizes = {"Q": (M, d), "K": (M, d), "V": (M, d), "O": (d, d_out)}
+        return {f"{kind}_{name}": draw(*(size if kind == "W" else size[1:])) for name, size in sizes.items() for kind in "Wb"}
+
+    yield "1 head", {"X": draw(N, M), **weights(D, D)}, {}
+    yield "2 heads, masked", {"X": draw(N_T, N, M), **weights(D, 3), "mask": WORDS}, {"heads": 2}
+    yield "4 heads", {"X": draw(N_T, N, M), **weights(D, D)}, {"heads": 4}
+    yield "a text with no word", {"X": draw(N_T, N, M), **weights(D, D), "mask": NOTHING}, {"heads": 2}
+
+
+@case(feed_forward, feed_forward_backward)
+def _(draw):
+    sizes = {"W_1": (D, M), "b_1": (M,), "W_2": (M, 3), "b_2": (3,)}
+    yield "one vector", {"X": draw(D), **{name: draw(*size) for name, size in sizes.items()}}, {}
+    yield "batch", {"X": draw(N_T, N, D), **{name: draw(*size) for name, size in sizes.items()}}, {}
+
+
+@case(layer_norm, layer_norm_backward)
+def _(draw):
+    yield "one vector", {"X": draw(M), "gain": draw(M), "bias": draw(M)}, {}
+    yield "batch", {"X": draw(N_T, N, D), "gain": draw(D), "bias": draw(D)}, {}
+    yield "large ε", {"X": draw(N, D), "gain": draw(D), "bias": draw(D)}, {"eps": 0.5}
+
+
+@case(position_code, position_code_backward)
+def _(draw):
+    yield "one sequence", {"X": draw(N, D), "E": draw(N, D)}, {}
+    yield "batch, shorter than the codes", {"X": draw(N_T, N, D), "E": draw(M, D)}, {}
+
+
+@case(embedding, embedding_backward)
+def _(draw):
+    yield "one sentence", {"E": draw(6, D), "ids": np.array([4, 0, 4])}, {}
+    yield "batch, repeated words", {"E": draw(6, D), "ids": np.array([[1, 1, 1], [5, 0, 1]])}, {}
+
+
+@case(dropout, dropout_backward)
+def _(draw):
+    for p in (0.0, 0.5):
+        X = draw(N_T, N, D)
+        yield f"p = {p}", {"X": X}, {"keep": draw_dropout(draw.rng, X.shape, p, X)}
+    X = draw(N_T, N, D)
+    yield "one draw for all tokens", {"X": X}, {"keep": draw_dropout(draw.rng, (N_T, 1, D), 0.5, X)}
+
+
+# --- steps across modalities -----------------------------------------------------------------------------------------
+
+
+@case(l2_normalise, l2_normalise_backward)
+def _(draw):
+    yield "one vector", {"X": draw(D)}, {}
+    yield "batch", {"X": draw(N_T, N, D)}, {}
+
+
+@case(cosine_attention, cosine_attention_backward)
+def _(draw):
+    yield "one sequence", {"Q": draw(N, D), "K": draw(M, D), "V": draw(M, 2), "log_scale": draw()}, {}
+    yield "every text, every image, masked", {
+        "Q": draw(N_T, 1, N, D), "K": draw(N_V, M, D), "V": draw(N_V, M, 2), "log_scale": draw(), "key_mask": NO_REGION}, {}
+
+
+@case(cross_attention, cross_attention_backward)
+def _(draw):
+    def tokens(every_pair: bool = False) -> Inputs:
+        return {"H": draw(*((N_T, 1) if every_pair else (N_V,)), N, D), "H_other": draw(N_V, M, D)}
+
+    def projections() -> Inputs:
+        return {name: draw(D, D) for name in ("W_Q", "W_K", "W_V")}
+
+    yield "plain", {"H": draw(N, D), "H_other": draw(M, D)}, {}
+    yield "masked", {**tokens(), "key_mask": REGIONS}, {}
+    yield "an image with no region", {**tokens(), "key_mask": NO_REGION}, {}
+    yield "an empty set of keys", {"H": draw(N, D), "H_other": draw(0, D)}, {}
+    yield "every text, every image", {**tokens(True), "key_mask": NO_REGION}, {}
+    yield "projections", {**tokens(), "key_mask": REGIONS, **projections()}, {}
+    yield "one projection", {**tokens(), "W_V": draw(D, D)}, {}
+    yield "2 heads", {**tokens(), "key_mask": REGIONS}, {"heads": 2}
+    yield "projections, 2 heads, every pair", {**tokens(True), "key_mask": REGIONS, **projections()}, {"heads": 2}
+    yield "cosine logits", {**tokens(), "log_scale": draw()}, {}
+    yield "cosine logits, projections, 2 heads, every pair", {
+        **tokens(True), "key_mask": NO_REGION, **projections(), "log_scale": draw()}, {"heads": 2}
+
+
+def _pairs(draw: Draw) -> Iterator[tuple[str, Array, Array | None]]:
+    """Tokens and contexts that every fusion must take."""
+    yield "one sequence", draw(N, D), draw(N, D)
+    yield "batch", draw(N_T, N, D), draw(N_T, N, D)
+    yield "no other modality", draw(N_T, N, D), None
+    yield "one text, contexts from many images", draw(N_T, 1, N, D), draw(N_T, N_V, N, D)
+    yield "one context, many texts", draw(N_T, N_V, N, D), draw(N_V, N, D)
+    yield "each broadcasts", draw(N_T, 1, N, D), draw(1, N_V, N, D)
+
+
+@case(fuse_add, fuse_add_backward)
+def _(draw):
+    for label, H, C in _pairs(draw):
+        yield label, {"H": H, "C": C}, {}
+
+
+@case(fuse_concat, fuse_concat_backward)
+def _(draw):
+    for label, H, C in _pairs(draw):
+        yield label, {"H": H, "C": C, "W": draw(2 * D, D), "b": draw(D)}, {}
+    yield "another output size", {"H": draw(N, D), "C": draw(N, D), "W": draw(2 * D, M), "b": draw(M)}, {}
+
+
+@case(fuse_gate, fuse_gate_backward)
+def _(draw):
+    for label, H, C in _pairs(draw):
+        yield label, {"H": H, "C": C, "W": draw(2 * D, D), "b": draw(D)}, {}
+
+
+def _sequences(draw: Draw) -> Iterator[tuple[str, Inputs]]:
+    """Sequences and masks that every pooling must take."""
+    yield "one sequence", {"F": draw(N, D)}
+    yield "batch", {"F": draw(N_T, N, D)}
+    yield "masked", {"F": draw(N_V, M, D), "mask": REGIONS}
+    yield "a sequence with no token", {"F": draw(N_V, M, D), "mask": NO_REGION}
+    yield "every pair, one mask an image", {"F": draw(N_T, N_V, M, D), "mask": NO_REGION}
+    yield "one mask for all", {"F": draw(N_T, M, D), "mask": REGIONS[0]}
+
+
+@case(pool_mean, pool_mean_backward)
+def _(draw):
+    for label, inputs in _sequences(draw):
+        yield label, inputs, {}
+
+
+@case(pool_max, pool_max_backward)
+def _(draw):
+    for label, inputs in _sequences(draw):
+        yield label, inputs, {}
+
+
+@case(pool_weights, pool_weights_backward)
+def _(draw):
+    for label, inputs in _sequences(draw):
+        yield label, {**inputs, "u": draw(D)}, {}
+
+
+@case(pool_attention, pool_attention_backward)
+def _(draw):
+    for label, inputs in _sequences(draw):
+        yield label, {**inputs, "u": draw(D)}, {}
+
+
+# --- objective -------------------------------------------------------------------------------------------------------
+
+
+@case(cosine_similarity, cosine_similarity_backward)
+def _(draw):
+    yield "one of each", {"G_t": draw(1, D), "G_v": draw(1, D)}, {}
+    yield "batch", {"G_t": draw(M, D), "G_v": draw(N, D)}, {}
+    yield "leading axes", {"G_t": draw(N_T, M, D), "G_v": draw(N_T, N, D)}, {}
+    yield "leading axes broadcast", {"G_t": draw(N_T, 1, M, D), "G_v": draw(N_V, N, D)}, {}
+
+
+@case(token_cosine, token_cosine_backward)
+def _(draw):
+    yield "one sequence", {"H": draw(N, D), "C": draw(N, D)}, {}
+    yield "batch", {"H": draw(N_T, N, D), "C": draw(N_T, N, D)}, {}
+    yield "one text, contexts from many images", {"H": draw(N_T, 1, N, D), "C": draw(N_T, N_V, N, D)}, {}
+
+
+def _positives() -> dict[str, Array]:
+    """Which of the captions (rows) describes which of the images (columns)."""
+    several = np.zeros((5, 3), bool)
+    several[np.arange(5), [0, 0, 1, 1, 2]] = True                      # more captions than images
+    shared = several.copy()
+    shared[1, 2] = True                                                # a caption that describes two images
+    lonely = several.copy()
+    lonely[4] = False                                                  # a caption and an image without partner
+    return {"one caption an image": np.eye(4, dtype=bool), "several captions": several, "a shared caption": shared,
+            "a caption without image": lonely, "no negatives": np.ones((2, 3), bool)}
+
+
+@case(triplet_loss, triplet_loss_backward)
+def _(draw):
+    for violations in VIOLATIONS:
+        for label, positives in _positives().items():
+            yield f"{violations}, {label}", {"S": draw(*positives.shape, scale=0.3), "positives": positives}, {
+                "violations": violations, "margin": 0.3}
+    yield "margin 0", {"S": draw(4, 4), "positives": np.eye(4, dtype=bool)}, {"margin": 0.0}
+    apart = 5 * np.eye(3, dtype=draw.dtype) + draw(3, 3, scale=0.1)
+    yield "nothing violates", {"S": apart, "positives": np.eye(3, dtype=bool)}, {}
+
+
+@case(info_nce, info_nce_backward)
+def _(draw):
+    def at(tau: float) -> Array:
+        return np.asarray(np.log(tau), draw.dtype)
+
+    for label, positives in _positives().items():
+        yield label, {"S": draw(*positives.shape), "log_temperature": at(0.3), "positives": positives}, {}
+    one_each = np.eye(4, dtype=bool)
+    for label, tau in (("temperature held at its lowest", 0.001), ("temperature held at its highest", 5.0)):
+        yield label, {"S": draw(4, 4, scale=0.1), "log_temperature": at(tau), "positives": one_each}, {}
+    yield "another range", {"S": draw(4, 4), "log_temperature": at(2), "positives": one_each}, {"temperature_range": (0.1, 9)}
