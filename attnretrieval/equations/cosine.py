@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from attnretrieval.backend import Array, module_of
-from attnretrieval.equations.axes import swap
+from attnretrieval.equations.axes import sum_to, swap
 from attnretrieval.shapes import check_array, check_same_size
 
 EPS = 1e-12
@@ -69,8 +69,8 @@ def cosine_similarity(G_t: Array, G_v: Array) -> tuple[Array, CosineCache]:
 def cosine_similarity_backward(d_S: Array, cache: CosineCache) -> CosineGrads:
     text, image = cache
     # (2) was S = Ĝ_t Ĝ_vᵀ
-    d_G_t_hat = d_S @ image.X_hat
-    d_G_v_hat = swap(d_S) @ text.X_hat
+    d_G_t_hat = sum_to(d_S @ image.X_hat, text.X_hat.shape)
+    d_G_v_hat = sum_to(swap(d_S) @ text.X_hat, image.X_hat.shape)
     # (1) normalised both
     (d_G_t,) = l2_normalise_backward(d_G_t_hat, text)
     (d_G_v,) = l2_normalise_backward(d_G_v_hat, image)
