@@ -7,6 +7,7 @@ JSON, everything else. It belongs to one configuration and refuses another.
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def read_checkpoint(
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
         facts = json.loads(str(arrays.pop("facts")))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"the checkpoint {path} is damaged ({error}); start the run again without --resume") from error
     if facts["config"] != json.loads(json.dumps(config.to_json())):
         raise InputError(f"the checkpoint {path} belongs to another configuration; use its own recipe, or another run folder")
