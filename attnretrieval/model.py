@@ -23,7 +23,7 @@ import numpy as np
 
 from attnretrieval import all_pairs
 from attnretrieval.all_pairs import PairedGrads
-from attnretrieval.backend import Array, module_of
+from attnretrieval.backend import Array, module_of, to_device
 from attnretrieval.config import ModelConfig, image_chain, text_chain, wanted_parameters
 from attnretrieval.equations.axes import sum_to
 from attnretrieval.equations.cross_attention import CrossAttentionCache, cross_attention, cross_attention_backward
@@ -89,6 +89,11 @@ class Model:
             parameters["words.E"][...] = table
             table = None
         return cls(config, parameters, None if table is None else table.astype(dtype))
+
+    def to(self, device: str) -> Model:
+        """This model on "cpu" or "gpu"."""
+        parameters = Parameters(self.parameters.shapes, to_device(self.parameters.flat, device))
+        return Model(self.config, parameters, None if self.table is None else to_device(self.table, device))
 
     @property
     def d(self) -> int:

@@ -46,6 +46,11 @@ class Retriever:
     def device(self) -> str:
         return "cpu" if isinstance(self.model.parameters.flat, np.ndarray) else "gpu"
 
+    def check_extractor(self, extractor: str) -> None:
+        """Refuse features that another extractor made."""
+        if extractor != self.extractor:
+            raise InputError(f"the features come from {extractor!r}, but the model was trained on those of {self.extractor!r}")
+
     def encode_captions(self, texts: Sequence[str], strict: bool = False) -> Encoded:
         """Texts, each by itself, as arrays on the host; `strict` refuses one without a known word, as a query should."""
         ids, mask = self.vocabulary.encode(texts, self.max_words, strict)
@@ -77,6 +82,10 @@ class Retriever:
         """Features as the model takes them: float32, reduced where there is a projection."""
         V = np.asarray(regions, np.float32)
         return V if self.projection is None else self.projection.apply(V)
+
+    def on_device(self, encoded: Encoded) -> Encoded:
+        """The same, where the model is."""
+        return Encoded(*self._device(*encoded))
 
     def _device(self, *arrays: np.ndarray):
         return tuple(to_device(x, self.device) for x in arrays)

@@ -1,0 +1,39 @@
+"""Check the hand-written gradients: every equation with every option, by complex step and central difference."""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser, Namespace
+
+import numpy as np
+
+from attnretrieval.course.cases import CASES, run_cases
+from attnretrieval.verbs.common import write_json
+
+EXAMPLE = """examples:
+  attnretrieval gradcheck
+  attnretrieval gradcheck attention -v"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("equation", nargs="*", help="only these; one of " + ", ".join(CASES))
+    parser.add_argument("-v", "--verbose", action="store_true", help="show each input of each case")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", metavar="FILE", help="write the result here too")
+
+
+def run(arguments: Namespace) -> int:
+    started = time.perf_counter()
+    reports = run_cases(arguments.equation or None, np.random.default_rng(arguments.seed))
+    seconds = time.perf_counter() - started
+    for report in reports:
+        if arguments.verbose or not report.passed:
+            print(report, end="\n\n")
+        else:
+            print(f"{report.name:<60} {report.worst_error:8.1e}  ok")
+    passed = sum(report.passed for report in reports)
+    worst = max(report.worst_error for report in reports)
+    print(f"{passed} of {len(reports)} cases passed, worst error {worst:.1e}, {seconds:.1f} s")
+    if arguments.json:
+        write_json(arguments.json, {"passed": passed, "total": len(reports), "worst_error": worst, "seconds": round(seconds, 2)})
+    return 0 if passed == len(reports) else 1
