@@ -230,7 +230,7 @@ def _function(name: str) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
         if name == "where" and not isinstance(args[0], ndarray):
             raise AttributeError(f"{type(args[0]).__name__!r} object has no attribute 'astype'")
-        joined = {"concatenate": args[0], "stack": args[0], "matmul": args, "dot": args}.get(name, ())
+        joined = args[0] if name in ("concatenate", "stack") else args if name in ("matmul", "dot") else ()
         if not all(isinstance(x, ndarray) for x in joined):
             raise TypeError(f"cupy.{name} takes CuPy arrays only")
         return _call(function, args, kwargs)
