@@ -33,7 +33,7 @@ def load_dataset(features: str | Path, captions: str | Path | None = None, split
     """
     if captions is None:
         if not is_precomputed(features, split):
-            raise InputError(f"{features} holds no {split or 'SPLIT'}_ims.npy; give the captions of these images too (--captions)")
+            raise InputError(f"{features} holds no {split or 'SPLIT'}_ims.npy; give the captions of its images (--captions)")
         words, regions = load_precomputed(features, split)
         check_finite_features(regions, words.image_names)
         return Dataset(words, regions, "precomputed", (1, regions.shape[1]), None)

@@ -50,8 +50,8 @@ def load_precomputed(folder: str | Path, split: str, image_of: np.ndarray | None
             features = features[::CAPTIONS_PER_IMAGE]
         per_image, rest = divmod(len(texts), len(features))
         if rest or per_image == 0:
-            raise InputError(f"{captions_path} holds {len(texts)} captions for the {len(features)} images of {path}: not equally "
-                             f"many an image; give the map in {map_path.name}")
+            raise InputError(f"{captions_path} holds {len(texts)} captions for the {len(features)} images of {path}: not "
+                             f"equally many an image; give the map in {map_path.name}")
         image_of = np.repeat(np.arange(len(features)), per_image)
     if len(image_of) != len(texts):
         raise InputError(f"the map has {len(image_of)} lines for {len(texts)} captions; one a caption")

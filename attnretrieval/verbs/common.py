@@ -26,7 +26,7 @@ def print_recalls(found: Recalls) -> None:
     for name, way in (("image → text", found.i2t), ("text → image", found.t2i)):
         print(f"  {name}   {way.r1:6.1f} {way.r5:6.1f} {way.r10:6.1f}   {way.medr:6.0f}   {way.meanr:9.1f}")
         if way.ties:
-            print(f"    {way.ties} of {way.queries} ranks depend on a tie; R@1 between {way.r1_worst:.1f} and {way.r1_best:.1f}")
+            print(f"    {way.ties} of {way.queries} ranks hang on a tie; R@1 between {way.r1_worst:.1f} and {way.r1_best:.1f}")
     print(f"  rsum {found.rsum:.1f}")
 
 
@@ -46,8 +46,8 @@ def phrase_tokens(retriever: Retriever, phrases_file: str | Path, captions: Capt
 
 
 def point(
-    retriever: Retriever, texts: Encoded, images: Encoded, image_of: np.ndarray, phrases: PhraseTokens, boxes: np.ndarray | None,
-    smooth: int = 1,
+    retriever: Retriever, texts: Encoded, images: Encoded, image_of: np.ndarray, phrases: PhraseTokens,
+    boxes: np.ndarray | None, smooth: int = 1,
 ) -> Pointing:
     """The pointing game of every caption with its own image."""
     if boxes is None:

@@ -17,11 +17,11 @@ EXAMPLE = """example:
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("model", help="model.npz of a run")
-    parser.add_argument("--features", required=True, metavar="DIR", help="folder made by the verb features, or {split}_ims.npy")
+    parser.add_argument("--features", required=True, metavar="DIR", help="made by the verb features, or {split}_ims.npy")
     parser.add_argument("--captions", metavar="FILE", help="captions of these images")
     parser.add_argument("--split", help="file of image names, or the name of a split [all]")
     parser.add_argument("--mode", choices=MODES, default="index")
-    parser.add_argument("--rerank-k", type=int, default=50, metavar="K", help="candidates that rerank orders anew [%(default)s]")
+    parser.add_argument("--rerank-k", type=int, default=50, metavar="K", help="how many rerank orders anew [%(default)s]")
     parser.add_argument("--phrases", metavar="FILE", help="phrases and their boxes, for the pointing game")
     parser.add_argument("--smooth", type=int, default=1, metavar="S", help="point with S×S means of the attention [%(default)s]")
     parser.add_argument("--json", metavar="FILE", help="write the result here too")
@@ -39,8 +39,8 @@ def run(arguments: Namespace) -> int:
     result = found.to_json()
     if phrases is not None:
         pointed = point(retriever, texts, images, data.captions.image_of, phrases, data.boxes, arguments.smooth)
-        print(f"pointing, {pointed.phrases} phrases: {100 * pointed.accuracy:.1f} %   (a random cell {100 * pointed.random:.1f} %, "
-              f"the centre cell {100 * pointed.centre:.1f} %)")
+        print(f"pointing, {pointed.phrases} phrases: {100 * pointed.accuracy:.1f} %   "
+              f"(a random cell {100 * pointed.random:.1f} %, the centre cell {100 * pointed.centre:.1f} %)")
         for kind, score in pointed.by_type.items():
             print(f"  {kind:<16} {100 * score.accuracy:5.1f} %   of {score.phrases}")
         print(f"  {summary}")

@@ -35,5 +35,6 @@ def run(arguments: Namespace) -> int:
     worst = max(report.worst_error for report in reports)
     print(f"{passed} of {len(reports)} cases passed, worst error {worst:.1e}, {seconds:.1f} s")
     if arguments.json:
-        write_json(arguments.json, {"passed": passed, "total": len(reports), "worst_error": worst, "seconds": round(seconds, 2)})
+        result = {"passed": passed, "total": len(reports), "worst_error": worst, "seconds": round(seconds, 2)}
+        write_json(arguments.json, result)
     return 0 if passed == len(reports) else 1

@@ -19,7 +19,7 @@ EXAMPLE = """example:
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("model", help="model.npz of a run")
-    parser.add_argument("--features", required=True, metavar="DIR", help="folder made by the verb features, or {split}_ims.npy")
+    parser.add_argument("--features", required=True, metavar="DIR", help="made by the verb features, or {split}_ims.npy")
     parser.add_argument("--captions", metavar="FILE", help="captions of these images, to be found by image [none]")
     parser.add_argument("--split", help="file of image names, or the name of a split [all]")
     parser.add_argument("--no-tokens", action="store_true", help="a small gallery, for mode index only")

@@ -25,7 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--image", metavar="FILE", help="look for texts that describe this image")
     parser.add_argument("-k", type=int, default=10, help="results [%(default)s]")
     parser.add_argument("--mode", choices=MODES, default="index")
-    parser.add_argument("--rerank-k", type=int, default=50, metavar="K", help="candidates that rerank orders anew [%(default)s]")
+    parser.add_argument("--rerank-k", type=int, default=50, metavar="K", help="how many rerank orders anew [%(default)s]")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--sheet", metavar="FILE", help="draw query and results into this picture")
     parser.add_argument("--images", metavar="DIR", help="where the gallery's images are, for --sheet")
@@ -50,7 +50,8 @@ def run(arguments: Namespace) -> int:
         print(json.dumps({**query, "mode": arguments.mode, "results": results}, ensure_ascii=False, indent=1))
     else:
         for rank, result in enumerate(results, start=1):
-            print(f"{rank:3}  {result['score']:7.4f}  " + "  ".join(str(result[key]) for key in ("caption", "image") if result.get(key)))
+            words = "  ".join(result[key] for key in ("image", "caption") if result[key])
+            print(f"{rank:3}  {result['score']:7.4f}  {words}")
     if arguments.sheet:
         _draw(arguments, results)
     return 0

@@ -26,7 +26,7 @@ EXAMPLE = """example:
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("recipe", help="a TOML file; docs/recipes/ has some")
-    parser.add_argument("--features", required=True, metavar="DIR", help="folder made by the verb features, or {split}_ims.npy")
+    parser.add_argument("--features", required=True, metavar="DIR", help="made by the verb features, or {split}_ims.npy")
     parser.add_argument("--captions", metavar="FILE", help="captions (Flickr8k, CSV, Karpathy JSON or COCO JSON)")
     parser.add_argument("--train", required=True, metavar="SPLIT", help="file of image names, or the name of a split")
     parser.add_argument("--val", required=True, metavar="SPLIT", help="the same, for validation after every epoch")
