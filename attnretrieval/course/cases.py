@@ -315,6 +315,7 @@ def _sequences(draw: Draw) -> Iterator[tuple[str, Inputs]]:
     yield "a sequence with no token", {"F": draw(N_V, M, D), "mask": NO_REGION}
     yield "every pair, one mask an image", {"F": draw(N_T, N_V, M, D), "mask": NO_REGION}
     yield "one mask for all", {"F": draw(N_T, M, D), "mask": REGIONS[0]}
+    yield "whole sequences masked", {"F": draw(N_T, M, D), "mask": np.array([[True], [False]])}
 
 
 @case(pool_mean, pool_mean_backward)
