@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attnretrieval.backend import Array, module_of
-from attnretrieval.shapes import check_array
+from attnretrieval.shapes import ShapeError, check_array
 
 
 class DropoutCache(NamedTuple):
@@ -36,6 +36,9 @@ def dropout(X: Array, keep: Array) -> tuple[Array, DropoutCache]:
     module_of(X, keep)
     check_array("X", X)
     check_array("keep", keep)
+    pairs = zip(reversed(keep.shape), reversed(X.shape), strict=False)
+    if keep.ndim > X.ndim or any(k not in (1, x) for k, x in pairs):
+        raise ShapeError(f"keep has shape {keep.shape}, which does not broadcast to {X.shape}, that of X")
     return X * keep, DropoutCache(keep)                                # (1)
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from attnretrieval.backend import Array
 from attnretrieval.equations.linear import LinearCache, linear, linear_backward
+from attnretrieval.shapes import check_array, check_same_size
 
 
 class FeedForwardCache(NamedTuple):
@@ -28,6 +29,9 @@ class FeedForwardGrads(NamedTuple):
 
 def feed_forward(X: Array, W_1: Array, b_1: Array, W_2: Array, b_2: Array) -> tuple[Array, FeedForwardCache]:
     """Y (..., d_out) from X (..., d_in)."""
+    check_array("W_1", W_1, ndim=2)
+    check_array("W_2", W_2, ndim=2)
+    check_same_size("W_1", W_1, 1, "W_2", W_2, 0, "one row of W_2 a hidden feature")
     U, to_U = linear(X, W_1, b_1)                                      # (1)
     U *= U.real > 0                                                    # (2)
     Y, to_Y = linear(U, W_2, b_2)                                      # (3)

@@ -53,8 +53,7 @@ def pool_mean(F: Array, mask: Array | None = None) -> tuple[Array, PoolMeanCache
     """g (..., d), the mean of the real tokens."""
     xp = module_of(F, mask)
     _checked(F, mask)
-    if mask is None:
-        mask = xp.ones(F.shape[-2], bool)
+    mask = xp.ones(F.shape[-2], bool) if mask is None else xp.broadcast_to(mask, F.shape[:-1])
     weights = mask / xp.maximum(mask.sum(axis=-1, keepdims=True), 1)
     weights = weights.astype(F.real.dtype)
     return (weights[..., None, :] @ F)[..., 0, :], PoolMeanCache(weights, F.shape)  # (1)
