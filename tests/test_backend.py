@@ -10,7 +10,11 @@ import pytest
 from attnretrieval import backend
 from attnretrieval.course.cases import CASES
 from attnretrieval.equations.attention import attention
+from attnretrieval.model import Model
+from attnretrieval.parameters import Parameters
+from attnretrieval.training.objective import Objective, objective_backward, objective_forward
 from tests.standin_cupy import make, ndarray
+from tests.test_model import CONFIGS, build, draw_batch
 
 
 def arrays_in(x) -> list:
@@ -43,6 +47,22 @@ def test_every_equation_runs_on_the_device_with_the_same_values(name, dtype, cup
         for x, y in zip(here, gone, strict=True):
             assert (y.shape, y.dtype) == (x.shape, x.dtype)
             np.testing.assert_allclose(backend.to_host(y), x, rtol=1e-6 if dtype == np.float32 else 1e-14)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_whole_chain_runs_on_the_device_with_the_same_gradient(name, cupy_standin):
+    model, batch, objective = build(CONFIGS[name]), draw_batch(np.random.default_rng(1)), Objective(paired_weight=0.7)
+    there = Model(model.config, Parameters(model.parameters.shapes, cupy_standin.asarray(model.parameters.flat)),
+                  None if model.table is None else cupy_standin.asarray(model.table))
+    batch_there = batch._make(cupy_standin.asarray(x) for x in batch)
+    flat = []
+    for m, b in ((model, batch), (there, batch_there)):
+        _, cache = objective_forward(m, b, objective)
+        gradient = m.parameters.zeros_like()
+        objective_backward(m, cache, objective, gradient)
+        flat.append(gradient.flat)
+    assert isinstance(flat[1], ndarray)
+    np.testing.assert_allclose(backend.to_host(flat[1]), flat[0], rtol=1e-12, atol=1e-14)
 
 
 def test_the_arrays_decide_the_module(cupy_standin):
