@@ -53,7 +53,7 @@ def strip(rows: list[dict]) -> list[dict]:
 
 def test_it_learns():
     data, model = make_data(), make_model()
-    rows = train(model, data, config(stages=(Stage(30, 0.03, warmup_steps=2),)), make_validate(data), show=False)
+    rows = train(model, data, config(stages=(Stage(60, 0.03, warmup_steps=2),)), make_validate(data), show=False)
     assert rows[-1]["loss"] < rows[0]["loss"] / 2
     assert make_validate(data)(model, "index")["rsum"] > 80
 
