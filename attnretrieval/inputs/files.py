@@ -29,7 +29,7 @@ def need_file(path: str | Path, what: str) -> Path:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{what} {path} is a folder, expected a file")
-    if not path.is_file():
+    if not path.exists():       # not is_file: a pipe may be read too
         raise InputError(f"{what} {path} does not exist")
     return path
 
@@ -74,18 +74,22 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """A temporary folder to fill; it becomes `path`, replacing what was there, when the block ends without an error."""
     path = Path(path)
+    if path.exists():
+        need_folder(path, "the output")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
-        yield temporary
-        os.chmod(temporary, 0o777 & ~_umask())
-        if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-            os.replace(path, old / path.name)
-            os.replace(temporary, path)
-            shutil.rmtree(old)
-        else:
-            os.replace(temporary, path)
+        new, old = temporary / "new", temporary / "old"
+        new.mkdir()
+        yield new
+        try:
+            if path.exists():
+                os.replace(path, old)
+            os.replace(new, path)
+        except BaseException:       # an interruption too
+            if old.exists() and not path.exists():
+                os.replace(old, path)
+            raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from attnretrieval.inputs.files import InputError
+from attnretrieval.inputs.files import InputError, need_file
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -125,9 +125,13 @@ def _read_state(file: BinaryIO) -> dict[str, np.ndarray]:
         raise TorchFileError("it is no PyTorch file in the legacy format (wrong magic number or protocol)")
     _unpickle(file)  # sizes of short, int and long where it was written: no storage here depends on them
     tensors = _tensors(_unpickle(file))
-    storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
+    storages: dict[str, _Storage] = {}
+    for storage in (tensor.storage for tensor in tensors.values()):
+        # a tensor was checked against what it says of its storage: all must say the same
+        if storages.setdefault(storage.key, storage) != storage:
+            raise TorchFileError(f"two of its tensors describe the storage {storage.key} differently")
     keys = _unpickle(file)
-    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(storages):
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or sorted(keys) != sorted(storages):
         raise TorchFileError("its list of storages does not match its tensors")
     numbers = {key: _read_storage(file, storages[key]) for key in keys}
     return {name: _strided(numbers[tensor.storage.key], tensor) for name, tensor in tensors.items()}
@@ -136,16 +140,19 @@ def _read_state(file: BinaryIO) -> dict[str, np.ndarray]:
 def _strided(numbers: np.ndarray, tensor: _Tensor) -> np.ndarray:
     """A contiguous copy of the elements that the tensor's offset, size and stride pick out of its storage."""
     steps = tuple(step * numbers.itemsize for step in tensor.stride)
-    view = np.lib.stride_tricks.as_strided(numbers[tensor.offset:], tensor.size, steps, writeable=False)
+    try:
+        view = np.lib.stride_tricks.as_strided(numbers[tensor.offset:], tensor.size, steps, writeable=False)
+    except (ValueError, OverflowError) as error:    # an axis of length 0 lets the other axes be as long as they like
+        raise TorchFileError(f"it holds a tensor of size {tensor.size} and stride {tensor.stride}: {error}") from error
     return view.copy(order="C")
 
 
 def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     """Names and arrays of a legacy PyTorch state dict of float32 and int64 tensors, in the order of the file.
 
-    Raises `FileNotFoundError`, and `TorchFileError` for anything that is not such a file.
+    Raises `TorchFileError` for anything that is not such a file.
     """
-    with open(path, "rb") as file:
+    with open(need_file(path, "the file of weights"), "rb") as file:
         try:
             return _read_state(file)
         except TorchFileError as error:
