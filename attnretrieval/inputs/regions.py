@@ -72,7 +72,7 @@ def write_manifest(folder: Path, names: Sequence[str], sizes: np.ndarray, boxes:
     """The last file of a store to be written."""
     facts = {"format": FORMAT, "version": VERSION, "extractor": extractor, "grid": list(grid), "boxes": boxes.tolist(),
              "names": list(names), "sizes": np.asarray(sizes).tolist()}
-    (folder / "manifest.json").write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
+    (folder / "manifest.json").write_text(json.dumps(facts), encoding="utf-8")      # ASCII: a file name may be no Unicode
 
 
 def open_regions(path: str | Path) -> RegionStore:
@@ -84,19 +84,19 @@ def open_regions(path: str | Path) -> RegionStore:
         facts = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
         if facts.get("format") != FORMAT or facts.get("version") != VERSION:
             raise InputError(f"{path} is not a folder of features that this version reads; make it again")
-        regions = np.load(path / "features.npy", mmap_mode="r", allow_pickle=False)
-        boxes = np.array(facts["boxes"], np.float32)
-        store = RegionStore(path, facts["names"], regions, np.array(facts["sizes"], np.int64), boxes, tuple(facts["grid"]),
-                            facts["extractor"])
+        regions = np.lib.format.open_memmap(path / "features.npy", mode="r")        # reads no pickles
+        boxes, sizes = np.array(facts["boxes"], np.float32), np.array(facts["sizes"], np.int64)
+        names, (rows, columns), extractor = facts["names"], facts["grid"], facts["extractor"]
+        fits = (regions.ndim == 3 and regions.dtype.kind == "f" and regions.shape[:2] == (len(names), rows * columns)
+                and boxes.shape == (rows * columns, 4) and sizes.shape == (len(names), 2))
     except InputError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"the folder of features {path} is damaged or cut off ({error}); extract it again") from error
-    rows, columns = store.grid
-    if regions.ndim != 3 or regions.shape[:2] != (len(store.names), rows * columns) or boxes.shape != (rows * columns, 4):
-        raise InputError(f"the folder of features {path} does not fit together: features {regions.shape}, "
-                         f"{len(store.names)} names, a grid of {rows}×{columns}; extract it again")
-    return store
+    if not fits:
+        raise InputError(f"the folder of features {path} does not fit together: features {regions.shape} of {regions.dtype}, "
+                         f"{len(names)} names, a grid of {rows}×{columns}; extract it again")
+    return RegionStore(path, names, regions, sizes, boxes, (rows, columns), extractor)
 
 
 @dataclass(frozen=True)
@@ -116,18 +116,21 @@ class RegionProjection:
         d_v = regions.shape[-1]
         if not 1 <= d <= d_v:
             raise ShapeError(f"pca={d} is not between 1 and the {d_v} features of a region")
+        origin = np.asarray(regions[0, 0], np.float32)      # near the mean: sums of squares far from it would cancel
         total, products, count = np.zeros(d_v), np.zeros((d_v, d_v)), 0
         for start in range(0, len(regions), BLOCK):
-            V = np.asarray(regions[start:start + BLOCK], np.float32).reshape(-1, d_v)
+            V = np.asarray(regions[start:start + BLOCK], np.float32).reshape(-1, d_v) - origin
             total += V.sum(axis=0, dtype=np.float64)
             products += V.T @ V
             count += len(V)
         mean = total / count
         variances, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))      # smallest first
-        scale = 1 / np.sqrt(max(variances[-d:].mean(), np.finfo(np.float32).tiny))
+        if not variances[-1] > 0:
+            raise ShapeError("pca finds no components: the features of all regions are the same")
+        scale = 1 / np.sqrt(variances[-d:].mean())
         components = vectors[:, ::-1][:, :d] * scale
         components *= np.where(components.sum(axis=0) < 0, -1, 1)       # a component has no sign of its own; this fixes one
-        return cls(mean.astype(np.float32), components.astype(np.float32))
+        return cls((origin + mean).astype(np.float32), components.astype(np.float32))
 
     def apply(self, regions: np.ndarray) -> np.ndarray:
         """(N, m, d) from regions (N, m, d_v)."""

@@ -7,7 +7,15 @@ import stat
 
 import pytest
 
-from attnretrieval.inputs.files import InputError, MissingExtra, atomic_file, atomic_folder, need_file, need_folder, need_package
+from attnretrieval.inputs.files import (
+    InputError,
+    MissingExtra,
+    atomic_file,
+    atomic_folder,
+    need_file,
+    need_folder,
+    need_package,
+)
 
 
 def names(folder):

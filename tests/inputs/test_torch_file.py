@@ -1,7 +1,7 @@
 """Reading PyTorch's legacy files: the right numbers, nothing run, nothing read outside the file.
 
-The files are written here by hand. `Call(module, name, *args)` becomes the pickle of a call of that function, whether or not the
-module exists, which is also how a hostile file is made.
+The files are written here by hand. `Call(module, name, *args)` becomes the pickle of a call of that function, whether or not
+the module exists, which is also how a hostile file is made.
 """
 
 from __future__ import annotations
@@ -129,8 +129,9 @@ def test_state_dict_with_metadata(write, dumped):
     assert np.array_equal(read_state_dict(path)["w"], A)
 
 
-@pytest.mark.parametrize(("module", "name"), [("os", "system"), ("posix", "system"), ("builtins", "eval"), ("builtins", "getattr"),
-                                              ("torch", "load"), ("collections", "namedtuple"), ("numpy", "load")])
+@pytest.mark.parametrize(("module", "name"), [
+    ("os", "system"), ("posix", "system"), ("builtins", "eval"), ("builtins", "getattr"), ("torch", "load"),
+    ("collections", "namedtuple"), ("numpy", "load")])
 @pytest.mark.parametrize("place", ["state", "key", "magic"])
 def test_hostile_pickle_runs_nothing(write, tmp_path, module, name, place):
     call = Call(module, name, f"touch {tmp_path / 'was_here'}")
@@ -154,8 +155,9 @@ def test_a_module_named_in_the_file_is_not_imported(write, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(("offset", "size", "stride"), [
-    (0, (25,), (1,)), (1, (24,), (1,)), (0, (2, 3), (24, 1)), (24, (), ()), (-1, (2,), (1,)), (0, (2,), (-1,)), (0, (-2,), (1,)),
-    (0, (2.0,), (1,)), (0, (True,), (1,)), (0, (2, 2), (1,)), (0, (10**9,), (0,)), (0, 3, 1), (0, (0, 2**70), (1, 1)),
+    (0, (25,), (1,)), (1, (24,), (1,)), (0, (2, 3), (24, 1)), (24, (), ()), (-1, (2,), (1,)), (0, (2,), (-1,)),
+    (0, (-2,), (1,)), (0, (2.0,), (1,)),
+    (0, (True,), (1,)), (0, (2, 2), (1,)), (0, (10**9,), (0,)), (0, 3, 1), (0, (0, 2**70), (1, 1)),
     (0, (1,), (2**70,)), (0, (1,) * 99, (1,) * 99), ("0", (1,), (1,)),
 ])
 def test_tensors_that_reach_outside_their_storage(write, offset, size, stride):
@@ -181,7 +183,8 @@ def test_storage_lists_that_do_not_match(write):
         fails(write(state, {"0": A}, keys=keys), "list of storages")
 
 
-@pytest.mark.parametrize("pid", [(), ("module", 1), ("storage", 1, "0", "cpu", 24, None), ("storage", None, "0", "cpu", 24, None)])
+@pytest.mark.parametrize("pid", [
+    (), ("module", 1), ("storage", 1, "0", "cpu", 24, None), ("storage", None, "0", "cpu", 24, None)])
 def test_unknown_persistent_ids(write, pid):
     fails(write({"w": tensor(Pid(*pid), 0, (24,), (1,))}, {"0": A}), "storage in an unknown form")
 
