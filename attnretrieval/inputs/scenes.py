@@ -1,16 +1,16 @@
 """Scenes: small pictures of two coloured objects in a relation, with captions whose every word has a known place.
 
-A picture is 64×64 pixels, a grid of 4×4 cells; each object lies inside one cell, so that one region holds it whole. The relation
-can be seen:
+A picture is 64×64 pixels, a grid of 4×4 cells; each object lies inside one cell, so that one region holds it whole. The
+relation can be seen:
 
     chase    the chaser, with speed lines, in the cell left of what it chases
     left     in one row, with at least one cell between the two
     above    in one column
 
-Captions come from one grammar in English and in Chinese, the plain form first and the converse second: "a blue car is left of a
-yellow star", "a yellow star is right of a blue car". A *meaning* is (shape, colour, relation, shape, colour). Meanings are dealt out
-to train, val and test once and for all, so that no combination is in two of them; the running example is always in test, and
-each of its words is in train.
+Captions come from one grammar in English and in Chinese, the plain form first and the converse second: "a blue car is left
+of a yellow star", "a yellow star is right of a blue car". A *meaning* is (shape, colour, relation, shape, colour). Meanings are
+dealt out to train, val and test once and for all, so that no combination is in two of them and, within one, no caption is true
+of two scenes. The running example is always in test, and each of its words is in train.
 
 What may be changed: the words, shapes and colours (with scene_drawing.py), the shares of the splits.
 """
@@ -42,7 +42,8 @@ BACKGROUND, NOISE = (244, 242, 236), 3.0
 
 WORDS_ZH = {"cat": ("只", "猫"), "dog": ("只", "狗"), "bird": ("只", "鸟"), "fish": ("条", "鱼"), "ball": ("个", "球"),
             "car": ("辆", "汽车"), "star": ("颗", "星星"), "tree": ("棵", "树"), "house": ("座", "房子")}
-COLOURS_ZH = {"black": "黑色", "red": "红色", "blue": "蓝色", "yellow": "黄色", "green": "绿色", "purple": "紫色", "orange": "橙色"}
+COLOURS_ZH = {"black": "黑色", "red": "红色", "blue": "蓝色", "yellow": "黄色", "green": "绿色", "purple": "紫色",
+              "orange": "橙色"}
 LANGUAGES = ("en", "zh")
 RUNNING_EXAMPLE = {"en": "a black cat is chasing a red ball", "zh": "一只黑色的猫在追红色的球"}
 
@@ -89,8 +90,10 @@ def meanings(split: str) -> tuple[Meaning, ...]:
     every = [every[i] for i in np.random.default_rng(2024).permutation(len(every)) if every[i] != EXAMPLE_MEANING]
     first = round(SHARES["train"] * len(every))
     second = first + round(SHARES["val"] * len(every))
-    return {"train": tuple(every[:first]), "val": tuple(every[first:second]),
-            "test": (EXAMPLE_MEANING, *every[second:])}[split]
+    part = {"train": every[:first], "val": every[first:second], "test": [EXAMPLE_MEANING, *every[second:]]}[split]
+    # Who chases from the left is also left of what it chases: in one gallery, "left of" would be true of both pictures.
+    also_left = {meaning._replace(relation="left") for meaning in part if meaning.relation == "chase"}
+    return tuple(meaning for meaning in part if meaning not in also_left)
 
 
 def make_scenes(split: str, count: int, rng: np.random.Generator) -> list[Scene]:
@@ -134,7 +137,7 @@ FORMS = {
     "en": {"chase": ("{0} is @chasing {1}", "{1} is @chased by {0}"),
            "left": ("{0} is @left of {1}", "{1} is @right of {0}"),
            "above": ("{0} is @above {1}", "{1} is @below {0}")},
-    "zh": {"chase": ("{0}在@追{1'}", "{1}被{0}@追"),
+    "zh": {"chase": ("{0}在@追{1'}", "{1}被{0}@追着"),
            "left": ("{0}在{1}@左边", "{1}在{0}@右边"),
            "above": ("{0}在{1}@上面", "{1}在{0}@下面")},
 }
