@@ -13,7 +13,8 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw
 
-UNITS = 14                  # a sprite is as many pixels wide and high; a cell of 16 leaves room to move by one
+UNITS = 14                  # a sprite is as many pixels wide and high; a cell of 16 leaves room to move it by two
+TRAIL = 2                   # pixels of speed lines behind who runs: with them a sprite is as wide as its cell
 ENLARGE = 8
 COLOURS = {
     "black": (25, 25, 30), "red": (214, 30, 40), "blue": (30, 80, 220), "yellow": (240, 195, 10), "green": (25, 145, 60),
@@ -131,17 +132,19 @@ SHAPES: dict[str, Callable[[Pen, Colour], None]] = {
 
 @cache
 def sprite(shape: str, colour: str, running: bool = False) -> np.ndarray:
-    """(14, 14, 4) float32: colour and, from 0 to 1, how much of the background it covers. `running` adds speed lines behind."""
+    """(14, 14, 4) float32: colour and, from 0 to 1, how much of the background it covers.
+
+    `running` puts speed lines on its left: (14, 16, 4), the same drawing 2 pixels further to the right.
+    """
     rgb = COLOURS[colour]
     large = Image.new("RGBA", (UNITS * ENLARGE, UNITS * ENLARGE), (*rgb, 0))    # its own colour around it: no dark fringes
     SHAPES[shape](Pen(large), rgb)
     if running:
-        large = large.resize((UNITS * ENLARGE - 2 * ENLARGE, UNITS * ENLARGE))
-        canvas = Image.new("RGBA", (UNITS * ENLARGE, UNITS * ENLARGE), (*rgb, 0))
-        canvas.paste(large, (2 * ENLARGE, 0))
-        pen = Pen(canvas)
+        still = large
+        large = Image.new("RGBA", ((TRAIL + UNITS) * ENLARGE, UNITS * ENLARGE), (*rgb, 0))
+        large.paste(still, (TRAIL * ENLARGE, 0))
+        pen = Pen(large)
         for y in (3, 7, 11):
-            pen.line([(0, y), (1.6, y)], 0.7, (130, 130, 140))
-        large = canvas
-    small = np.asarray(large.resize((UNITS, UNITS), Image.Resampling.BOX), np.float32)
+            pen.box(0, y, TRAIL - 0.4, y + 0.9, (130, 130, 140))
+    small = np.asarray(large.resize((large.width // ENLARGE, UNITS), Image.Resampling.BOX), np.float32)
     return np.concatenate([small[..., :3], small[..., 3:] / 255], axis=-1)

@@ -31,7 +31,7 @@ from PIL import Image
 from attnretrieval.inputs.captions import Captions
 from attnretrieval.inputs.files import InputError, atomic_folder
 from attnretrieval.inputs.regions import grid_boxes
-from attnretrieval.inputs.scene_drawing import COLOURS, SHAPES, UNITS, sprite
+from attnretrieval.inputs.scene_drawing import COLOURS, SHAPES, sprite
 from attnretrieval.shapes import check_choice
 
 GRID, CELL = 4, 16
@@ -123,8 +123,9 @@ def draw_scene(meaning: Meaning, rng: np.random.Generator) -> Scene:
     objects = (sprite(meaning.shape, meaning.colour, meaning.relation == "chase"),
                sprite(meaning.other_shape, meaning.other_colour))
     for (r, c), drawn in zip(places, objects, strict=True):
-        y, x = (CELL * i + int(rng.integers(CELL - UNITS + 1)) for i in (r, c))
-        part = canvas[y:y + UNITS, x:x + UNITS]
+        high, wide = drawn.shape[:2]
+        y, x = (CELL * i + int(rng.integers(CELL - size + 1)) for i, size in ((r, high), (c, wide)))
+        part = canvas[y:y + high, x:x + wide]
         part += (drawn[..., :3] - part) * drawn[..., 3:]
     image = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
     return Scene(meaning, tuple(GRID * r + c for r, c in places), image)

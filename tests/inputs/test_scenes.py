@@ -144,8 +144,16 @@ def test_every_object_can_be_told_from_every_other():
     flat = np.stack([(s[..., :3] - BACKGROUND) * s[..., 3:] for s in drawn.values()]).reshape(len(drawn), -1)
     distance = np.abs(flat[:, None] - flat[None]).mean(axis=-1) + 255 * np.eye(len(flat))
     assert distance.min() > 2 * NOISE
-    running = sprite("cat", "black", running=True)
-    assert running.shape == (14, 14, 4) and np.abs(running - sprite("cat", "black")).max() > 100
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_who_runs_looks_the_same_with_speed_lines_behind(shape):
+    still, running = sprite(shape, "blue"), sprite(shape, "blue", running=True)
+    assert still.shape == (14, 14, 4) and running.shape == (14, 16, 4)
+    np.testing.assert_array_equal(running[:, 2:], still)
+    lines = running[:, 0, 3] > 0.5
+    assert (np.diff(lines.astype(int), prepend=0) == 1).sum() == 3
+    assert (np.ptp(running[lines, 0, :3], axis=-1) < 25).all()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
