@@ -1,16 +1,21 @@
 """Extraction: a folder of images becomes a store of region features (regions.py), on all cores.
 
 Features go to disk as they come, into OUT.partial; `done.npy` there says which images are finished. A run that was stopped goes
-on where it was, and the result is the same. When the last image is done the folder becomes OUT.
+on where it was, and the result is the same; images may have been added or taken out since. When the last image is done the
+folder becomes OUT.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,18 +23,21 @@ import numpy as np
 from tqdm import tqdm
 
 from attnretrieval.inputs.extractors import Extractor, make_extractor, read_image
-from attnretrieval.inputs.files import InputError, need_folder
+from attnretrieval.inputs.files import InputError, atomic_folder, need_folder
 from attnretrieval.inputs.regions import RegionStore, grid_boxes, open_regions, write_manifest
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 FEW = 16                # fewer images than this are not worth a pool of processes
 THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
+Arrays = tuple[np.memmap, np.memmap, np.memmap]         # features, sizes, done
+
 
 def image_names(folder: str | Path) -> list[str]:
     """The images in a folder, by name, in order."""
     files = need_folder(folder, "the folder of images").iterdir()
-    names = sorted(path.name for path in files if path.suffix.lower() in SUFFIXES)
+    names = sorted(path.name for path in files
+                   if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file())
     if not names:
         raise InputError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))})")
     return names
@@ -44,11 +52,13 @@ def extract_folder(
     `processes` None means one a core. A store at `out` that holds these images already is left as it is.
     """
     images, out = need_folder(images, "the folder of images"), Path(out)
+    if processes is not None and processes < 1:
+        raise InputError(f"processes={processes}, expected at least 1")
     names = image_names(images) if names is None else list(names)
     absent = [name for name in names if not (images / name).is_file()]
     if absent:
         raise InputError(f"{len(absent)} of {len(names)} images are not in {images}, the first is {absent[0]}")
-    if out.exists():
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
         store = open_regions(out)
         if store.names == names and store.extractor == extractor:
             return store
@@ -65,30 +75,56 @@ def extract_folder(
     for array in (features, sizes, done):
         array.flush()
     write_manifest(partial, names, sizes, grid_boxes(*made.grid), made.grid, made.name)
-    for leftover in ("sizes.npy", "done.npy", "job.json"):
-        (partial / leftover).unlink()
+    if out.exists():
+        out.rmdir()
     os.replace(partial, out)
+    for leftover in ("sizes.npy", "done.npy", "job.json"):      # last: until the move a stopped run needs them
+        (out / leftover).unlink()
     return open_regions(out)
 
 
-def _open_partial(partial: Path, names: list[str], extractor: Extractor) -> tuple[np.memmap, np.memmap, np.memmap]:
-    """features, sizes, done: those of a run that was stopped, or new ones when there is none of this job."""
-    job = {"extractor": extractor.name, "names": names}
-    files = {"features": (np.float16, (extractor.grid[0] * extractor.grid[1], extractor.d_v)), "sizes": (np.int64, (2,)),
-             "done": (np.bool_, ())}
+def _open_partial(partial: Path, names: list[str], extractor: Extractor) -> Arrays:
+    """The arrays on disk; what a stopped run finished of these images is in them."""
+    job = {"extractor": extractor.name, "grid": list(extractor.grid), "d_v": extractor.d_v, "names": names}
+    before, stopped = _stopped_run(partial, job) if partial.exists() else ([], ())
+    if before != names:
+        place = {name: i for i, name in enumerate(before)}
+        with atomic_folder(partial) as folder:
+            arrays = _arrays(folder, "w+", job)
+            known = [i for i, name in enumerate(names) if name in place]
+            for new, old in zip(arrays, stopped, strict=False):
+                for i in known:
+                    new[i] = old[place[names[i]]]
+            (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    return _arrays(partial, "r+", job)
+
+
+def _stopped_run(partial: Path, job: dict) -> tuple[list[str], Arrays]:
+    """Names and arrays of the run that was stopped; refuses what `atomic_folder` must not replace."""
     try:
-        same = json.loads((partial / "job.json").read_text(encoding="utf-8")) == job
-    except (OSError, ValueError):
-        same = False
-    if not same:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-    mode = "r+" if same else "w+"
-    arrays = [np.lib.format.open_memmap(partial / f"{name}.npy", mode, dtype, (len(names), *shape))
-              for name, (dtype, shape) in files.items()]
-    if not same:
-        (partial / "job.json").write_text(json.dumps(job, ensure_ascii=False), encoding="utf-8")
-    return tuple(arrays)
+        before = json.loads((partial / "job.json").read_text(encoding="utf-8"))
+        arrays = _arrays(partial, "r+", before)
+        names, extractor = before["names"], before["extractor"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{partial} is in the way and holds no stopped run; move it away or choose another folder") from error
+    if {**before, "names": None} != {**job, "names": None}:
+        raise InputError(f"{partial} holds a stopped run of the extractor {extractor!r}; delete it or choose another folder")
+    return names, arrays
+
+
+def _arrays(folder: Path, mode: str, job: dict) -> Arrays:
+    """features (N, m, d_v), sizes (N, 2) and done (N,) of a job, memory-mapped."""
+    count, regions = len(job["names"]), job["grid"][0] * job["grid"][1]
+    kinds = {"features": (np.float16, (count, regions, job["d_v"])), "sizes": (np.int64, (count, 2)),
+             "done": (np.bool_, (count,))}
+    needed, free = 2 * math.prod(kinds["features"][1]), shutil.disk_usage(folder).free
+    if mode == "w+" and needed > free:      # a memory map that meets a full disk ends the process
+        raise InputError(f"the features of {count} images need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free in "
+                         f"{folder.parent.parent}")
+    arrays = tuple(np.lib.format.open_memmap(folder / f"{name}.npy", mode, *kind) for name, kind in kinds.items())
+    if any((array.dtype, array.shape) != kind for array, kind in zip(arrays, kinds.values(), strict=True)):
+        raise ValueError(f"the arrays in {folder} are not those of its job")
+    return arrays
 
 
 def _extracted(
@@ -102,8 +138,8 @@ def _extracted(
         return
     # new processes, each with one thread of its own for products: more would wait for one another
     context = multiprocessing.get_context("spawn")
-    with _one_thread_each(), context.Pool(processes, _start_worker, (extractor.name,)) as pool:
-        yield from pool.imap(_work, jobs, chunksize=4)
+    with _one_thread_each(), ProcessPoolExecutor(processes, context, _start_worker, (extractor.name,)) as pool:
+        yield from pool.map(_work, jobs, chunksize=4)
 
 
 @contextmanager
@@ -126,7 +162,15 @@ _worker: Extractor | None = None        # of this process, when it is one of the
 
 def _start_worker(name: str) -> None:
     global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)        # Ctrl-C reaches the parent too, which ends its pool
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = make_extractor(name)
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot end its pool, which would wait for work for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _work(job: tuple[int, str]) -> tuple[int, np.ndarray, tuple[int, int]]:
@@ -135,5 +179,12 @@ def _work(job: tuple[int, str]) -> tuple[int, np.ndarray, tuple[int, int]]:
 
 def _extract_one(extractor: Extractor, job: tuple[int, str]) -> tuple[int, np.ndarray, tuple[int, int]]:
     number, path = job
-    image, size = read_image(path, extractor.size)
-    return number, extractor(image).astype(np.float16), size
+    try:
+        image, size = read_image(path, extractor.size)
+    except InputError as error:
+        raise InputError(f"{error}; replace it or take it out, and start again: what is finished is kept") from error
+    with np.errstate(over="ignore"):
+        features = extractor(image).astype(np.float16)
+    if not np.isfinite(features).all():
+        raise InputError(f"the extractor {extractor.name} gives NaN for {path}, or more than float16 holds (65504)")
+    return number, features, size

@@ -11,6 +11,7 @@ EXTRACTORS.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Protocol
 
@@ -63,20 +64,27 @@ class OnnxExtractor:
     deviation = np.array([0.229, 0.224, 0.225], np.float32)
 
     def __init__(self, path: str | Path) -> None:
+        self.name = f"onnx:{path}"
         path = need_file(path, "the ONNX file")
         runtime = need_package("onnxruntime", extra="onnx", purpose="an extractor from an ONNX file")
-        self.name = f"onnx:{path}"
+        options = runtime.SessionOptions()
+        if os.environ.get("OMP_NUM_THREADS") == "1":        # as in the processes of extract.py; onnxruntime does not ask
+            options.intra_op_num_threads = 1
         try:
-            self.session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+            self.session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            inputs = self.session.get_inputs()
+            shape = inputs[0].shape
+            if len(inputs) != 1 or len(shape) != 4:
+                raise InputError(f"{path} takes {[(i.name, i.shape) for i in inputs]}, expected one image "
+                                 "(1, 3, height, width)")
+            self.input = inputs[0].name
+            self.size = tuple(n if isinstance(n, int) else 224 for n in shape[2:])
+            features = self._run(np.zeros((*self.size, 3), np.uint8))
+        except InputError:
+            raise
         except Exception as error:      # onnxruntime's own exceptions share no public base
-            raise InputError(f"{path} is not a network that onnxruntime can run: {error}") from error
-        inputs = self.session.get_inputs()
-        shape = inputs[0].shape
-        if len(inputs) != 1 or len(shape) != 4:
-            raise InputError(f"{path} takes {[(i.name, i.shape) for i in inputs]}, expected one image (1, 3, height, width)")
-        self.input = inputs[0].name
-        self.size = tuple(n if isinstance(n, int) else 224 for n in shape[2:])
-        features = self._run(np.zeros((*self.size, 3), np.uint8))
+            reason = " ".join(str(error).split())
+            raise InputError(f"{path} is not a network that onnxruntime can run on one image: {reason}") from error
         if features.ndim != 4 or features.shape[0] != 1:
             raise InputError(f"{path} gives features {features.shape}, expected one map (1, channels, rows, columns); cut the "
                              "network before its pooling")
@@ -107,10 +115,20 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> tuple[n
     path = need_file(path, "the image")
     try:
         with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            image = ImageOps.exif_transpose(file)
+            if image.mode[0] in "IF":           # Pillow would cut all above 255 off
+                image = _eight_bits(image)
+            image = image.convert("RGB")
+    except Exception as error:                  # a damaged file raises whatever its bytes happen to provoke
         raise InputError(f"the image {path} cannot be read ({error})") from error
     original = image.size
     if size is not None and original != size[::-1]:
         image = image.resize(size[::-1], Image.Resampling.BILINEAR)
     return np.asarray(image), original
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """A greyscale image of 16 bits in 8."""
+    if image.mode == "F":
+        raise ValueError("its pixels are floats, expected 8 or 16 bits; save it as PNG or JPEG")
+    return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
