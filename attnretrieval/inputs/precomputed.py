@@ -30,16 +30,20 @@ def load_precomputed(folder: str | Path, split: str, image_of: np.ndarray | None
     folder = Path(folder)
     path = need_file(folder / f"{split}_ims.npy", "the features")
     try:
-        features = np.load(path, mmap_mode="r", allow_pickle=False)
+        features = np.lib.format.open_memmap(path, mode="r")        # reads no pickles
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is not an array of numbers, or is cut off ({error})") from error
     if features.ndim not in (2, 3) or features.dtype.kind != "f":
         raise InputError(f"{path} has shape {features.shape} of {features.dtype}, expected floats (images, regions, d_v)")
+    if 0 in features.shape:
+        raise InputError(f"{path} is empty: its shape is {features.shape}, expected (images, regions, d_v)")
     if features.ndim == 2:
         features = features[:, None]
     captions_path = folder / f"{split}_caps.txt"
     texts = read_text(captions_path, "the captions").split("\n")
     texts = [line.strip() for line in (texts[:-1] if texts[-1] == "" else texts)]
+    if not texts:
+        raise InputError(f"{captions_path} holds no captions")
     if "" in texts:
         raise InputError(f"{captions_path}:{texts.index('') + 1}: the caption is empty")
     map_path = folder / f"{split}_map.txt"
@@ -53,20 +57,30 @@ def load_precomputed(folder: str | Path, split: str, image_of: np.ndarray | None
             raise InputError(f"{captions_path} holds {len(texts)} captions for the {len(features)} images of {path}: not "
                              f"equally many an image; give the map in {map_path.name}")
         image_of = np.repeat(np.arange(len(features)), per_image)
+    image_of = np.asarray(image_of)
+    if image_of.ndim != 1 or image_of.dtype.kind not in "iu":
+        raise InputError(f"the map has shape {image_of.shape} of {image_of.dtype}, expected one whole number a caption")
     if len(image_of) != len(texts):
-        raise InputError(f"the map has {len(image_of)} lines for {len(texts)} captions; one a caption")
-    if len(image_of) == 0 or image_of.min() < 0 or image_of.max() >= len(features):
-        raise InputError(f"the map names images {image_of.min()} to {image_of.max()}, there are 0 to {len(features) - 1}")
-    return Captions([f"{split}_{i}" for i in range(len(features))], texts, np.asarray(image_of, np.int64)), features
+        raise InputError(f"the map has {len(image_of)} numbers for the {len(texts)} captions of {captions_path}; one a caption")
+    outside = (image_of < 0) | (image_of >= len(features))
+    if outside.any():
+        i = int(outside.argmax())
+        raise InputError(f"the map gives caption {i + 1} of {captions_path} the image {image_of[i]}, there are 0 to "
+                         f"{len(features) - 1}")
+    return Captions([f"{split}_{i}" for i in range(len(features))], texts, image_of.astype(np.int64)), features
 
 
 def _is_repeated(features: np.ndarray) -> bool:
-    """Whether the first images stand several times, one after the other."""
-    return bool((features[:CAPTIONS_PER_IMAGE] == features[:1]).all())
+    """Whether the first and the last image stand several times, one after the other."""
+    k = CAPTIONS_PER_IMAGE
+    return all(bool((group == group[0]).all()) for group in (features[:k], features[-k:]))
 
 
 def _read_map(path: Path) -> np.ndarray:
-    numbers = read_text(path, "the map of captions to images").split()
-    if not all(number.isdigit() for number in numbers):
-        raise InputError(f"{path}: {next(n for n in numbers if not n.isdigit())!r} is not the number of an image")
+    numbers = []
+    for line, text in enumerate(read_text(path, "the map of captions to images").splitlines(), start=1):
+        text = text.strip()
+        if not (text.isascii() and text.isdigit() and len(text) < 19):      # 19 digits may not fit in 64 bits
+            raise InputError(f"{path}:{line}: {text!r:.40} is not the number of an image; one number a line, from 0")
+        numbers.append(int(text))
     return np.array(numbers, np.int64)
