@@ -103,6 +103,7 @@ def feature_map(net: EfficientNet, image: Array) -> Array:
     check_array("image", image, ndim=3)
     if image.shape != (SIZE, SIZE, 3):
         raise InputError(f"the image has shape {image.shape}, expected ({SIZE}, {SIZE}, 3); resize it first")
+    module_of(image, net.stem.W)                # the network and the image are on the same side
     X = _stem((image - 127) / 128, net.stem)
     for block in net.blocks:
         Y = X if block.expand is None else _relu6(_pointwise(X, block.expand))
