@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from attnretrieval.inputs.captions import Captions, load_captions, read_names
-from attnretrieval.inputs.files import InputError
+from attnretrieval.inputs.files import InputError, need_folder
 from attnretrieval.inputs.precomputed import is_precomputed, load_precomputed
 from attnretrieval.inputs.regions import open_regions
 
@@ -31,6 +31,7 @@ def load_dataset(features: str | Path, captions: str | Path | None = None, split
     `split` a file of image names, the name of a Karpathy split, or None for all. Or it is a folder in the layout of
     precomputed.py, which holds its own captions, and `split` names the part.
     """
+    need_folder(features, "the folder of features")
     if captions is None:
         if not is_precomputed(features, split):
             raise InputError(f"{features} holds no {split or 'SPLIT'}_ims.npy; give the captions of its images (--captions)")
@@ -45,6 +46,7 @@ def load_dataset(features: str | Path, captions: str | Path | None = None, split
         try:
             words = load_captions(captions, split=split)
         except InputError as error:
+            load_captions(captions)         # says what is wrong with the file itself, if anything is
             raise InputError(f"the split {split} is no file of image names, and no split of {captions} ({error})") from error
     return Dataset(words, store.take(words.image_names, "float16"), store.extractor, store.grid, store.boxes)
 
