@@ -16,6 +16,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,22 +60,26 @@ def extract_folder(
     if absent:
         raise InputError(f"{len(absent)} of {len(names)} images are not in {images}, the first is {absent[0]}")
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        if out.is_dir() and not (out / "manifest.json").exists():
+            raise InputError(f"{out} holds files, and no features; choose another folder")
         store = open_regions(out)
         if store.names == names and store.extractor == extractor:
             return store
         raise InputError(f"{out} holds features of other images, or from {store.extractor!r}; choose another folder")
     made = make_extractor(extractor)
     partial = out.with_name(out.name + ".partial")
-    features, sizes, done = _open_partial(partial, names, made)
-    waiting = np.flatnonzero(~done)
+    try:
+        _prepare(partial, names, made)
+    except OSError as error:
+        raise InputError(f"the folder {partial} cannot be written ({error})") from error
+    run = _Run(made, images, partial)
+    waiting = np.flatnonzero(~run.done).tolist()
     with tqdm(total=len(names), initial=len(names) - len(waiting), desc="features", unit="image", disable=not show) as bar:
-        for i, X, size in _extracted(images, names, waiting, made, processes):
-            features[i], sizes[i] = X, size
-            done[i] = True                  # last: what is marked as done is done
+        for _ in _extracted(run, waiting, processes or os.cpu_count() or 1):
             bar.update()
-    for array in (features, sizes, done):
+    for array in (run.features, run.sizes, run.done):
         array.flush()
-    write_manifest(partial, names, sizes, grid_boxes(*made.grid), made.grid, made.name)
+    write_manifest(partial, names, run.sizes, grid_boxes(*made.grid), made.grid, made.name)
     if out.exists():
         out.rmdir()
     os.replace(partial, out)
@@ -83,8 +88,8 @@ def extract_folder(
     return open_regions(out)
 
 
-def _open_partial(partial: Path, names: list[str], extractor: Extractor) -> Arrays:
-    """The arrays on disk; what a stopped run finished of these images is in them."""
+def _prepare(partial: Path, names: list[str], extractor: Extractor) -> None:
+    """Makes the folder of a run; what a stopped run finished of these images is in it."""
     job = {"extractor": extractor.name, "grid": list(extractor.grid), "d_v": extractor.d_v, "names": names}
     before, stopped = _stopped_run(partial, job) if partial.exists() else ([], ())
     if before != names:
@@ -96,7 +101,6 @@ def _open_partial(partial: Path, names: list[str], extractor: Extractor) -> Arra
                 for i in known:
                     new[i] = old[place[names[i]]]
             (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
-    return _arrays(partial, "r+", job)
 
 
 def _stopped_run(partial: Path, job: dict) -> tuple[list[str], Arrays]:
@@ -127,19 +131,44 @@ def _arrays(folder: Path, mode: str, job: dict) -> Arrays:
     return arrays
 
 
-def _extracted(
-    images: Path, names: list[str], waiting: np.ndarray, extractor: Extractor, processes: int | None
-) -> Iterator[tuple[int, np.ndarray, tuple[int, int]]]:
-    """(number, features float16, original size) of each image that waits, in order."""
-    jobs = [(int(i), str(images / names[i])) for i in waiting]
-    processes = processes or os.cpu_count() or 1
-    if processes == 1 or len(jobs) < FEW:
-        yield from (_extract_one(extractor, job) for job in jobs)
+class _Run:
+    """One process's share of the work: it writes features straight into the arrays of the folder."""
+
+    def __init__(self, extractor: Extractor, images: Path, partial: Path) -> None:
+        self.extractor, self.images, self.partial = extractor, images, partial
+        job = json.loads((partial / "job.json").read_text(encoding="utf-8"))
+        self.names = job["names"]
+        self.features, self.sizes, self.done = _arrays(partial, "r+", job)
+
+    def extract(self, i: int) -> None:
+        path = self.images / self.names[i]
+        try:
+            image, size = read_image(path, self.extractor.size)
+        except InputError as error:
+            raise InputError(f"{error}; replace it or take it out, and start again: what is finished is kept") from error
+        with np.errstate(over="ignore"):
+            features = self.extractor(image).astype(np.float16)
+        if not np.isfinite(features).all():
+            raise InputError(f"the extractor {self.extractor.name} gives NaN for {path}, or more than float16 holds (65504)")
+        self.features[i], self.sizes[i] = features, size
+        self.done[i] = True                 # last: what is marked as done is done
+
+
+def _extracted(run: _Run, waiting: list[int], processes: int) -> Iterator[None]:
+    """Extracts the images that wait, and comes back after each."""
+    if processes == 1 or len(waiting) < FEW:
+        for i in waiting:
+            yield run.extract(i)
         return
     # new processes, each with one thread of its own for products: more would wait for one another
     context = multiprocessing.get_context("spawn")
-    with _one_thread_each(), ProcessPoolExecutor(processes, context, _start_worker, (extractor.name,)) as pool:
-        yield from pool.map(_work, jobs, chunksize=4)
+    start = (run.extractor.name, run.images, run.partial)
+    try:
+        with _one_thread_each(), ProcessPoolExecutor(processes, context, _start_worker, start) as pool:
+            yield from pool.map(_extract, waiting, chunksize=4)
+    except BrokenProcessPool as error:
+        raise RuntimeError("one of the processes was ended from outside; if memory is short, start again with fewer "
+                           "(--processes): what is finished is kept") from error
 
 
 @contextmanager
@@ -157,14 +186,14 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-_worker: Extractor | None = None        # of this process, when it is one of the pool
+_run: _Run | None = None        # of this process, when it is one of the pool
 
 
-def _start_worker(name: str) -> None:
-    global _worker
+def _start_worker(name: str, images: Path, partial: Path) -> None:
+    global _run
     signal.signal(signal.SIGINT, signal.SIG_IGN)        # Ctrl-C reaches the parent too, which ends its pool
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker = make_extractor(name)
+    _run = _Run(make_extractor(name), images, partial)
 
 
 def _end_with_parent() -> None:
@@ -173,18 +202,6 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _work(job: tuple[int, str]) -> tuple[int, np.ndarray, tuple[int, int]]:
-    return _extract_one(_worker, job)
-
-
-def _extract_one(extractor: Extractor, job: tuple[int, str]) -> tuple[int, np.ndarray, tuple[int, int]]:
-    number, path = job
-    try:
-        image, size = read_image(path, extractor.size)
-    except InputError as error:
-        raise InputError(f"{error}; replace it or take it out, and start again: what is finished is kept") from error
-    with np.errstate(over="ignore"):
-        features = extractor(image).astype(np.float16)
-    if not np.isfinite(features).all():
-        raise InputError(f"the extractor {extractor.name} gives NaN for {path}, or more than float16 holds (65504)")
-    return number, features, size
+def _extract(i: int) -> None:
+    """Of an image only this number and the word that it is done pass between the processes, never its features."""
+    _run.extract(i)
