@@ -22,8 +22,9 @@ import numpy as np
 
 from attnretrieval.inputs.captions import Captions, entry, read_json, read_text
 from attnretrieval.inputs.files import InputError
+from attnretrieval.inputs.words import HAN
 
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(f"[{HAN}]|[^\\W{HAN}]+")     # a run of letters, or one Chinese character
 _ROUNDING = 1e-3  # how far outside [0, 1] a fraction may lie, from the rounding of its file
 
 

@@ -45,8 +45,8 @@ def word_vectors(source: str | Path, tokens: Sequence[str], rng: np.random.Gener
 
 
 def random_vectors(R: int, d: int, rng: np.random.Generator) -> np.ndarray:
-    """(R, d) float32 from a normal distribution of variance 1/d."""
-    return rng.standard_normal((R, d), dtype=np.float32) / np.float32(np.sqrt(d))
+    """(R, d) float32, entries normal with variance 1: about the scale of pretrained vectors, which attention logits live on."""
+    return rng.standard_normal((R, d), dtype=np.float32)
 
 
 def unit_scale(table: np.ndarray) -> np.ndarray:

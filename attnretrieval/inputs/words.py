@@ -31,10 +31,10 @@ from attnretrieval.inputs.files import InputError, need_package
 UNKNOWN = "<unk>"
 _SPACE = "▁"  # how SentencePiece writes the space before a word
 
-_HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 # Vowel signs and accents are no letters to `re`; these are the ones of the scripts in daily use, and the joiners.
 _MARKS = "".join(chr(i) for i in range(0x300, 0x2000) if unicodedata.category(chr(i))[0] == "M") + "\u200c\u200d"
-_WORD = re.compile(rf"(?P<han>[{_HAN}]+)|['’]s\b|(?:(?![{_HAN}])[^\W_])(?:(?![{_HAN}])[^\W_]|[{_MARKS}])*")
+_WORD = re.compile(rf"(?P<han>[{HAN}]+)|['’]s\b|(?:(?![{HAN}])[^\W_])(?:(?![{HAN}])[^\W_]|[{_MARKS}])*")
 
 
 class Token(NamedTuple):
@@ -132,6 +132,11 @@ TOKENISERS: dict[str, Callable[[str, str], list[Token]]] = {
     "characters": cut_words,
     "pieces": cut_pieces,
 }
+
+
+def has_han(text: str) -> bool:
+    """Whether the text has a Chinese character."""
+    return re.search(f"[{HAN}]", text) is not None
 
 
 def display(token: str) -> str:
@@ -261,7 +266,7 @@ def _check_query(text: str) -> None:
 
 def _choose_cutter(tokeniser: str, texts: list[str]) -> str:
     """jieba for Chinese captions where it is installed. A vocabulary without Chinese does not depend on it."""
-    if tokeniser != "words" or not any(re.search(f"[{_HAN}]", text) for text in texts):
+    if tokeniser != "words" or not any(map(has_han, texts)):
         return "characters"
     try:
         need_package("jieba", extra="zh", purpose="cutting Chinese into words")

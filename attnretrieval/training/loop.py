@@ -107,7 +107,7 @@ def _epoch(
         optimiser.step(model.parameters.flat, gradient.flat, lr)
         sums += [float(x) if x is not None else math.nan for x in losses]
         last = progress.rows[-1] if progress.rows else {}
-        bar.set_postfix(loss=f"{sums[0] / (step + 1):.3f}", lr=f"{lr:.1e}",
+        bar.set_postfix(loss=f"{sums[0] / (step + 1):.3f}", lr=f"{lr:.1e}", refresh=False,
                         **({"rsum": f"{last['rsum']:.1f}"} if "rsum" in last else {}))
     loss, alone, paired = sums / per_epoch
     return {"epoch": progress.epoch + 1, "stage": progress.stage + 1, "step": progress.step + per_epoch, "learning_rate": lr,

@@ -1,4 +1,4 @@
-"""Train, search and explain on pictures that it makes itself: coloured objects in relations, captions in English and Chinese."""
+"""Train, search and explain on pictures that it makes itself: coloured objects, captions in English and Chinese."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from attnretrieval.verbs.common import PhraseTokens, point, print_recalls, write
 from attnretrieval.verbs.explain import words_of
 
 EXAMPLE = "example:  attnretrieval demo --out demo/"
-COUNTS = {"train": 2000, "val": 200, "test": 500}     # scenes; no combination is in two of them
+COUNTS = {"train": 4000, "val": 100, "test": 200}     # scenes; no combination is in two of them
 SEED = 0
 OBJECTS = ("object", "colour")                          # kinds of words that point at one object
 
@@ -65,10 +65,11 @@ def run(arguments: Namespace) -> int:
         print_recalls(found)
         summary[mode] = found.to_json()
     summary["text_to_image_r1"] = found.t2i.r1 / 100
-    pointed = point(retriever, texts, images, test.captions.image_of, words_to_point(retriever, test.captions, spans), test.boxes)
+    words = words_to_point(retriever, test.captions, spans)
+    pointed = point(retriever, texts, images, test.captions.image_of, words, test.boxes)
     summary |= {"pointing_accuracy": pointed.accuracy, "pointing": pointed.to_json()}
-    print(f"{pointed.phrases} words for an object or its colour look at the right one of 16 cells: {100 * pointed.accuracy:.1f} % "
-          f"(a random cell would: {100 * pointed.random:.1f} %)")
+    print(f"{pointed.phrases} words for an object or its colour look at the right one of 16 cells: "
+          f"{100 * pointed.accuracy:.1f} % (a random cell would: {100 * pointed.random:.1f} %)")
     written = [save_curves(rows, out), *explain_examples(retriever, scenes, images, summary, out)]
     summary["seconds"] = round(time.perf_counter() - started, 1)
     write_json(out / "summary.json", summary)
@@ -84,7 +85,8 @@ def make_part(split: str, count: int, rng: np.random.Generator) -> SceneData:
     captions = Captions(en.image_names, en.texts + zh.texts, np.concatenate([en.image_of, zh.image_of]))
     patches = PatchExtractor()
     regions = np.stack([patches(scene.image) for scene in scenes])
-    return SceneData(scenes, Dataset(captions, regions, patches.name, patches.grid, grid_boxes(*patches.grid)), spans_en + spans_zh)
+    data = Dataset(captions, regions, patches.name, patches.grid, grid_boxes(*patches.grid))
+    return SceneData(scenes, data, spans_en + spans_zh)
 
 
 def words_to_point(retriever: Retriever, captions: Captions, spans: list[list[Span]]) -> PhraseTokens:
@@ -118,6 +120,6 @@ def explain_examples(retriever: Retriever, scenes: list[Scene], images: Encoded,
         best = int(order[0])
         attention = retriever.model.attention(text, images.take(slice(best, best + 1)))
         save(word_region_maps(scenes[best].image, words_of(retriever, sentence), attention.A_t2v, attention.A_v2t,
-                              retriever.grid, grid_boxes(*retriever.grid)), out / f"attention_{language}.png")
+                              grid_boxes(*retriever.grid)), out / f"attention_{language}.png")
         written += [out / f"search_{language}.png", out / f"attention_{language}.png"]
     return written

@@ -23,7 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--mode", choices=MODES, default="index")
     parser.add_argument("--rerank-k", type=int, default=50, metavar="K", help="how many rerank orders anew [%(default)s]")
     parser.add_argument("--phrases", metavar="FILE", help="phrases and their boxes, for the pointing game")
-    parser.add_argument("--smooth", type=int, default=1, metavar="S", help="point with S×S means of the attention [%(default)s]")
+    parser.add_argument("--smooth", type=int, default=1, metavar="S", help="point with S×S means of attention [%(default)s]")
     parser.add_argument("--json", metavar="FILE", help="write the result here too")
     parser.add_argument("--device", choices=DEVICES, default="cpu")
 

@@ -37,9 +37,9 @@ def run(arguments: Namespace) -> int:
     if arguments.head is not None and not 0 <= arguments.head < heads:
         raise ValueError(f"--head {arguments.head}: this model's cross-attention has heads 0 to {heads - 1}")
     words = words_of(retriever, arguments.text)
-    rows, columns = retriever.grid
+    columns = retriever.grid[1]
     picture, _ = read_image(arguments.image)
-    figure = word_region_maps(picture, words, attention.A_t2v, attention.A_v2t, retriever.grid, grid_boxes(rows, columns),
+    figure = word_region_maps(picture, words, attention.A_t2v, attention.A_v2t, grid_boxes(*retriever.grid),
                               head=arguments.head)
     save(figure, arguments.out)
     A = attention.A_t2v.mean(axis=0) if arguments.head is None else attention.A_t2v[arguments.head]

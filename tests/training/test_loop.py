@@ -80,7 +80,7 @@ def test_a_stopped_run_resumes_to_the_same_run(tmp_path, optimiser):
     resumed, again = make_model(), None
     with pytest.raises(Stopped):
         train(resumed, data, settings, stopping, tmp_path, show=False)
-    while again is None:            # stopped twice more, once in the second stage; each time in a model as fresh as a new process
+    while again is None:            # stopped twice more, once in the second stage; each time in a model as new as a process
         resumed = make_model(seed=9)
         try:
             again = train(resumed, data, settings, stopping, tmp_path, resume=True, show=False)
