@@ -19,8 +19,9 @@ RICH = {"project": True, "residual": True, "layer_norm": True, "feed_forward": 6
 CONFIGS = {
     **{f"{fusion}, {pooling}": {"fusion": fusion, "t": {"pooling": pooling}, "v": {"pooling": pooling}}
        for fusion in ("add", "concat", "gate") for pooling in ("mean", "max", "attention")},
-    "every option": {"fusion": "gate", "cross_logits": "cosine", "cross_projections": True, "cross_heads": 2,
-                     "alone_weight": 0.5, "t": {**RICH, "positions": 4}, "v": {**RICH, "positions": 6, "self_attention": False}},
+    "every option": {
+        "fusion": "gate", "cross_logits": "cosine", "cross_projections": True, "cross_heads": 2, "alone_weight": 0.5,
+        "t": {**RICH, "positions": 4}, "v": {**RICH, "positions": 6, "self_attention": False}},
     "layer norm without residual": {"t": {"layer_norm": True, "feed_forward": 3}},
     **{f"token cosine, {logits}, {pooling}": {
         "paired_score": "token_cosine", "cross_logits": logits, "alone_weight": 0.5, "trained_words": False, "fusion": fusion,
