@@ -8,8 +8,7 @@
 
 A file is streamed and only the rows of the vocabulary are kept. Words are looked up as the vocabulary writes them, lowercased.
 Words without a row get normal numbers with the standard deviation of the rows that were found; `<unk>` gets their mean.
-Vectors are not scaled: GloVe and word2vec have lengths around 5 and 2, a piece around 13. `unit_scale` divides a table by one
-number so that its rows have root mean square length 1, and keeps all angles.
+Vectors are not scaled: GloVe and word2vec have lengths around 5 and 2, a piece around 13.
 """
 
 from __future__ import annotations
@@ -47,11 +46,6 @@ def word_vectors(source: str | Path, tokens: Sequence[str], rng: np.random.Gener
 def random_vectors(R: int, d: int, rng: np.random.Generator) -> np.ndarray:
     """(R, d) float32, entries normal with variance 1: about the scale of pretrained vectors, which attention logits live on."""
     return rng.standard_normal((R, d), dtype=np.float32)
-
-
-def unit_scale(table: np.ndarray) -> np.ndarray:
-    """The table divided by the root mean square length of its rows."""
-    return table / np.sqrt(np.mean(np.sum(table * table, axis=1)))
 
 
 def load_vectors(path: str | Path, tokens: Sequence[str], rng: np.random.Generator) -> Vectors:

@@ -180,14 +180,6 @@ class Vocabulary:
             raise InputError(f"the {len(texts)} training captions hold no word that occurs {min_count} times or more")
         return cls([UNKNOWN, *sorted(kept, key=lambda t: (-counts[t], t))], tokeniser, empty.cutter)
 
-    def extended(self, texts: Iterable[str]) -> Vocabulary:
-        """This vocabulary with the unseen tokens of `texts` appended.
-
-        For a frozen table of pieces, which has a vector for them too: append `piece_vectors` of the new tokens.
-        """
-        new = {token: None for text in texts for token in self.tokens_of(text) if token not in self._index}
-        return Vocabulary([*self.tokens, *new], self.tokeniser, self.cutter)
-
     @cached_property
     def _index(self) -> dict[str, int]:
         return {token: i for i, token in enumerate(self.tokens)}
