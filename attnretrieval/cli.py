@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from importlib import import_module
+
+from attnretrieval.threads import one_thread_by_default
 
 VERBS = {
     "demo": "train, search and explain on pictures that it makes itself: nothing to download",
@@ -20,6 +23,7 @@ VERBS = {
     "explain": "draw which region each word looks at",
     "gradcheck": "check the hand-written gradients",
 }
+SMALL = {"demo"}                # verbs whose matrix products are small
 BAD_INPUT = 2
 
 
@@ -46,9 +50,13 @@ def main(argv: list[str] | None = None) -> int:
     """Run one verb; its exit code."""
     argv = sys.argv[1:] if argv is None else argv
     asked = [word for word in argv if word in VERBS][:1]
+    if SMALL.intersection(asked):   # before the verb imports NumPy
+        one_thread_by_default()
     arguments = make_parser(asked).parse_args(argv)
     try:
-        return arguments.run(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _say
+            return arguments.run(arguments)
     except KeyboardInterrupt:
         print("attnretrieval: interrupted", file=sys.stderr)
         return 130
@@ -60,6 +68,11 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"attnretrieval {arguments.verb}: {' '.join(str(error).split())}", file=sys.stderr)
         return BAD_INPUT
+
+
+def _say(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as one line, without the place in the code that it came from."""
+    print(f"attnretrieval: {message}", file=sys.stderr)
 
 
 if __name__ == "__main__":

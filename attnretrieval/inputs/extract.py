@@ -17,7 +17,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +25,10 @@ from tqdm import tqdm
 from attnretrieval.inputs.extractors import Extractor, make_extractor, read_image
 from attnretrieval.inputs.files import InputError, atomic_folder, need_folder
 from attnretrieval.inputs.regions import RegionStore, grid_boxes, open_regions, write_manifest
+from attnretrieval.threads import one_thread_each
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 FEW = 16                # fewer images than this are not worth a pool of processes
-THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 Arrays = tuple[np.memmap, np.memmap, np.memmap]         # features, sizes, done
 
@@ -164,26 +163,11 @@ def _extracted(run: _Run, waiting: list[int], processes: int) -> Iterator[None]:
     context = multiprocessing.get_context("spawn")
     start = (run.extractor.name, run.images, run.partial)
     try:
-        with _one_thread_each(), ProcessPoolExecutor(processes, context, _start_worker, start) as pool:
+        with one_thread_each(), ProcessPoolExecutor(processes, context, _start_worker, start) as pool:
             yield from pool.map(_extract, waiting, chunksize=4)
     except BrokenProcessPool as error:
         raise RuntimeError("one of the processes was ended from outside; if memory is short, start again with fewer "
                            "(--processes): what is finished is kept") from error
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Processes started inside read these settings; this one's are put back."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 _run: _Run | None = None        # of this process, when it is one of the pool

@@ -18,6 +18,7 @@ from attnretrieval.inputs.extract import extract_folder, image_names
 from attnretrieval.inputs.extractors import PatchExtractor
 from attnretrieval.inputs.files import InputError
 from attnretrieval.inputs.regions import grid_boxes, open_regions
+from attnretrieval.threads import VARIABLES
 
 ROTATED = 6             # EXIF: to be turned by a quarter clockwise
 SIZES = {"a.png": (64, 64), "b.JPG": (101, 67), "c.png": (1, 300), "d.png": (33, 20), "e.jpg": (40, 90)}
@@ -104,10 +105,10 @@ def test_features_sizes_and_boxes(photos, tmp_path):
 def test_processes_give_the_same_bits(tmp_path):
     photos = many(tmp_path / "photos")
     run(photos, tmp_path / "one")
-    before = {name: os.environ.get(name) for name in extract.THREADS}
+    before = {name: os.environ.get(name) for name in VARIABLES}
     run(photos, tmp_path / "two", processes=2)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    assert before == {name: os.environ.get(name) for name in extract.THREADS}
+    assert before == {name: os.environ.get(name) for name in VARIABLES}
 
 
 def test_interrupted_and_resumed(tmp_path, monkeypatch):
