@@ -7,6 +7,7 @@
     (4)  L = (L_t + L_v) / 2
 
 With several captions of one image in a batch the target is shared among them (multi-positive): none is a negative of another.
+With k captions of every image L cannot fall below ½ log k: the best R gives each of the k captions 1/k.
 A row without a right answer in the batch takes no part in the mean. Where the temperature is held at an end of its range its
 gradient is 0.
 
