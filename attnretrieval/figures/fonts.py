@@ -1,7 +1,7 @@
 """Fonts for labels in any language: Matplotlib's own font, and an installed one for the characters that it lacks.
 
-Matplotlib's own font has no Chinese. `families` looks among the installed fonts for one that draws the whole text, those of
-PREFERRED first, and warns with the name of a font to install when there is none. Nothing is bundled.
+Matplotlib's own font has no Chinese. `families` looks among the installed fonts for those that draw the rest of the text,
+PREFERRED first, and warns with the name of a font to install when there are none. Nothing is bundled.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ PREFERRED = (
     "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Noto Sans CJK JP", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei",
     "Microsoft YaHei", "PingFang SC", "Hiragino Sans GB", "Heiti SC", "SimHei", "Arial Unicode MS", "Droid Sans Fallback",
 )
+LAST_RESORT = "LastResort"      # has every character, as a box
 TO_INSTALL = "install Noto Sans CJK (Debian and Ubuntu: apt install fonts-noto-cjk) or another font that has it"
 
 
@@ -29,33 +30,37 @@ class MissingFont(UserWarning):
 def families(text: str) -> list[str]:
     """The font families to draw `text` with, in the order in which Matplotlib tries them for a character."""
     missing = frozenset(c for c in text if not c.isspace()) - _characters(OWN)
-    if not missing:
-        return [OWN]
-    family = _family_with(missing)
-    if family is None:
-        what = "Chinese characters" if has_han(text) else "the characters " + " ".join(sorted(missing)[:5])
-        warnings.warn(f"no installed font draws {what}, so labels show boxes instead: {TO_INSTALL}", MissingFont, stacklevel=2)
-        return [OWN]
-    return [OWN, family]
+    found, missing = _search(missing)
+    if missing and _add_new_fonts():
+        more, missing = _search(missing)
+        found += more
+    if missing:
+        _warn("Chinese characters" if has_han("".join(missing)) else "the characters " + " ".join(sorted(missing)[:5]))
+    return [OWN, *found]
 
 
-def _family_with(missing: frozenset[str]) -> str | None:
-    found = _search(missing)
-    if found is None and _add_new_fonts():
-        found = _search(missing)
-    return found
+@cache                          # once a process, not once a label
+def _warn(what: str) -> None:
+    warnings.warn(f"no installed font draws {what}, so labels show boxes instead: {TO_INSTALL}", MissingFont, stacklevel=3)
 
 
-def _search(missing: frozenset[str]) -> str | None:
-    """The first installed family that has all of these characters."""
-    installed = {entry.name for entry in font_manager.fontManager.ttflist}
-    preferred = [name for name in PREFERRED if name in installed]
-    return next((name for name in [*preferred, *sorted(installed)] if missing <= _characters(name)), None)
+def _search(missing: frozenset[str]) -> tuple[list[str], frozenset[str]]:
+    """Installed families that have these characters, and the characters that none has."""
+    names = {entry.name for entry in font_manager.fontManager.ttflist}
+    installed = {name for name in names if LAST_RESORT not in name.replace(" ", "")}
+    found = []
+    for name in [*(name for name in PREFERRED if name in installed), *sorted(installed)]:
+        if not missing:
+            break
+        if missing & _characters(name):
+            found.append(name)
+            missing -= _characters(name)
+    return found, missing
 
 
 @cache
 def _characters(family: str) -> frozenset[str]:
-    path = font_manager.findfont(FontProperties(family=family))
+    path = font_manager.findfont(FontProperties(family=[family]))       # in a list, a name may hold "-" and ":"
     return frozenset(map(chr, font_manager.get_font(path).get_charmap()))
 
 

@@ -20,13 +20,17 @@ from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from attnretrieval.backend import to_host
-from attnretrieval.figures.style import WEIGHTS, plain
+from attnretrieval.figures.style import WEIGHTS, fit, new_figure, pale, plain
 from attnretrieval.shapes import ShapeError, check_array, check_finite, check_mask, check_shape
 
-COLUMNS = 7                     # words in one band of panels
-PANEL = 1.45                    # width of a panel, in inches
+# in inches
+ACROSS = 12.0                   # the image and the words of one band of panels; what does not fit goes into the next band
+PANEL = 1.45                    # width of a panel, where the image is not very wide
+FLATTEST, TALLEST = 0.8, 2.2    # height of a panel: room for its label, and several bands on a page
+GAP, WORD, SIDE = 0.06, 0.27, 0.3
 
 
 def word_region_maps(
@@ -46,7 +50,7 @@ def word_region_maps(
     `image` (height, width, 3) uint8; `words` n labels; `A_t2v` (heads, n, m) and `A_v2t` (heads, m, n) as `Model.attention`
     gives them; `boxes` (m, 4) of the regions, [x0, y0, x1, y1] in fractions of the image. `head` draws one head, None their
     mean. Words and regions whose mask is False are padding and are not drawn. `limit` is the end of the scale in times uniform,
-    None the largest weight drawn: give it to compare figures.
+    None the largest weight drawn, or 2 if all are smaller: give it to compare figures.
     """
     image, A_t2v, A_v2t, boxes = np.asarray(image), to_host(A_t2v), to_host(A_v2t), np.asarray(boxes, float)
     check_array("A_t2v", A_t2v, ndim=3)
@@ -63,6 +67,8 @@ def word_region_maps(
         raise ShapeError(f"the image has shape {image.shape} and dtype {image.dtype}, expected (height, width, 3) uint8")
     if head is not None and not 0 <= head < heads:
         raise ShapeError(f"head {head} is asked for, the attention has heads 0 to {heads - 1}")
+    if limit is not None and not 0 < limit < np.inf:
+        raise ShapeError(f"limit={limit} ends the scale of weights, so it is a number above 0")
     real_words = np.flatnonzero(np.ones(n, bool) if word_mask is None else word_mask)
     real_regions = np.flatnonzero(np.ones(m, bool) if region_mask is None else region_mask)
     if not len(real_words) or not len(real_regions):
@@ -71,60 +77,67 @@ def word_region_maps(
     t2v, v2t = (A.mean(axis=0) if head is None else A[head] for A in (A_t2v, A_v2t))
     looks_at = t2v[np.ix_(real_words, real_regions)] * len(real_regions)
     looked_at_by = v2t[np.ix_(real_regions, real_words)].T * len(real_words)
-    scale = Normalize(0, limit or max(looks_at.max(), looked_at_by.max()))
-    return _draw(image, [words[i] for i in real_words], looks_at, looked_at_by, boxes[real_regions], scale,
-                 title, "" if heads == 1 else f"mean of {heads} heads" if head is None else f"head {head} of 0 to {heads - 1}")
+    largest = max(looks_at.max(), looked_at_by.max())
+    scale = Normalize(0, limit or max(largest, 2))
+    which = "" if heads == 1 else f"mean of {heads} heads" if head is None else f"head {head} of heads 0 to {heads - 1}"
+    heading = "   ".join(filter(None, [title, f"({which})" if which else ""]))
+    return _draw(image, [words[i] for i in real_words], looks_at, looked_at_by, boxes[real_regions], scale, largest, heading)
 
 
 def _draw(image: np.ndarray, words: list[str], looks_at: np.ndarray, looked_at_by: np.ndarray, boxes: np.ndarray,
-          scale: Normalize, title: str, which: str) -> Figure:
-    columns = min(COLUMNS, len(words)) + 1                  # each band begins with the image itself
-    bands = -(-len(words) // (columns - 1))
-    tall = PANEL * image.shape[0] / image.shape[1]
-    heading = "   ".join(filter(None, [title, f"({which})" if which else ""]))
-    size = PANEL * columns + 1.25, bands * (2 * tall + 0.4) + (0.45 if heading else 0.1)
-    figure = Figure(figsize=size, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, hspace=0, wspace=0)
+          scale: Normalize, largest: float, heading: str) -> Figure:
+    ratio = image.shape[1] / image.shape[0]
+    wide = float(np.clip(FLATTEST * ratio, PANEL, ACROSS / 3))
+    tall = float(np.clip(wide / ratio, FLATTEST, TALLEST))
+    columns = min(len(words), max(1, int(ACROSS / wide) - 1))      # each band begins with the image itself
+    bands = -(-len(words) // columns)
+    left, top = wide + SIDE, 0.37 if heading else 0.05
+    pair = WORD + 2 * tall + GAP
+    bar_left = left + columns * (wide + GAP) + 0.55
+    width, height = bar_left + 0.85, top + bands * (pair + 0.12)
+    figure = new_figure(width, height)
+
+    def place(x: float, y: float, w: float, h: float):
+        return figure.add_axes((x / width, 1 - (y + h) / height, w / width, h / height))
+
     if heading:
-        plain(figure.suptitle(heading, fontsize=11))
-    axes = figure.subplots(2 * bands, columns, squeeze=False)
-    for ax in axes.flat:
-        ax.set_axis_off()
-    ground = _pale(image)
+        fit(plain(figure.suptitle(heading, fontsize=11, y=1 - 0.09 / height, va="top")), width - 0.2)
+    ground = pale(image)
     for band in range(bands):
-        above, below = axes[2 * band:2 * band + 2]
-        _panel(above[0], image)
-        _grid(above[0], boxes, image.shape)
-        above[0].set_title("the regions", fontsize=9, style="italic")
-        _side_label(above[1], "looks at")
-        _side_label(below[1], "looked at by")
-        first = band * (columns - 1)
-        for column, word in enumerate(words[first:first + columns - 1], start=1):
-            place = first + column - 1
-            plain(above[column].set_title(word, fontsize=11))
-            for ax, weights in ((above[column], looks_at[place]), (below[column], looked_at_by[place])):
-                _panel(ax, ground)
-                _weigh(ax, weights, boxes, scale, image.shape)
-            _frame(above[column], boxes[looks_at[place].argmax()], image.shape)
-    bar = figure.colorbar(ScalarMappable(scale, WEIGHTS), ax=axes, fraction=0.03, aspect=30, pad=0.01)
-    bar.set_label("attention, times uniform", fontsize=9)
-    bar.ax.tick_params(labelsize=8)
-    if scale.vmax > 1:
-        bar.ax.axhline(1, color="black", linewidth=1)       # what attention that does not choose would give
-        bar.ax.text(-0.2, 1, "1", fontsize=8, ha="right", va="center", transform=bar.ax.get_yaxis_transform())
+        y = top + band * (pair + 0.12) + WORD
+        regions = _panel(place(GAP, y, wide, tall), image)
+        _grid(regions, boxes, image.shape)
+        regions.set_title("the regions", fontsize=9, style="italic")
+        here = range(band * columns, min((band + 1) * columns, len(words)))
+        for x, word in enumerate(here):
+            above, below = (_panel(place(left + x * (wide + GAP), row, wide, tall), ground) for row in (y, y + tall + GAP))
+            fit(plain(above.set_title(words[word], fontsize=11)), wide)
+            _weigh(above, looks_at[word], boxes, scale, image.shape)
+            _weigh(below, looked_at_by[word], boxes, scale, image.shape)
+            _frame(above, boxes[looks_at[word].argmax()], image.shape)
+            if x == 0:
+                _side_label(above, "looks at")
+                _side_label(below, "looked at by")
+    _bar(figure, place(bar_left, top + WORD, 0.2, 2 * tall + GAP), scale, largest)
     return figure
 
 
-def _panel(ax, image: np.ndarray) -> None:
+def _bar(figure: Figure, ax, scale: Normalize, largest: float) -> None:
+    bar = figure.colorbar(ScalarMappable(scale, WEIGHTS), cax=ax, ticks=MaxNLocator(8, steps=[1, 2, 5, 10]),
+                          extend="max" if largest > scale.vmax else "neither")
+    bar.set_label("attention, times uniform", fontsize=9)
+    ax.tick_params(labelsize=8)
+    if scale.vmax > 1:
+        ax.axhline(1, color="black", linewidth=1)           # what attention that does not choose would give
+        ax.text(-0.2, 1, "uniform", fontsize=8, style="italic", ha="right", va="center", transform=ax.get_yaxis_transform())
+
+
+def _panel(ax, image: np.ndarray):
     ax.imshow(image, interpolation="nearest")
     ax.set_xlim(-0.5, image.shape[1] - 0.5)
     ax.set_ylim(image.shape[0] - 0.5, -0.5)
-
-
-def _pale(image: np.ndarray) -> np.ndarray:
-    """The image in light grey, so that the colours on it are nearly those of the bar."""
-    grey = image @ np.array([0.299, 0.587, 0.114])
-    return np.repeat((110 + grey * (145 / 255)).astype(np.uint8)[..., None], 3, axis=2)
+    ax.set_axis_off()
+    return ax
 
 
 def _rectangle(box: np.ndarray, shape: tuple[int, ...]) -> Rectangle:
@@ -153,4 +166,5 @@ def _frame(ax, box: np.ndarray, shape: tuple[int, ...]) -> None:
 
 
 def _side_label(ax, text: str) -> None:
-    ax.text(-0.06, 0.5, text, rotation=90, ha="right", va="center", fontsize=9, color="black", transform=ax.transAxes)
+    ax.annotate(text, (0, 0.5), xycoords="axes fraction", xytext=(-4, 0), textcoords="offset points", rotation=90,
+                ha="right", va="center", fontsize=9)

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from attnretrieval.figures.style import GREEN, GREY, RED, plain
+from attnretrieval.figures.style import GREEN, GREY, RED, fit, new_figure, plain
 from attnretrieval.inputs.words import has_han
 from attnretrieval.shapes import ShapeError
 
 COLUMNS = 6                     # images in a row
+CELL, LINE, GAP = 1.8, 0.27, 0.1        # inches: the width of an image, the line above it, what lies between
 CAPTIONS = 20                   # captions that a sheet shows at most
 MARKS = {True: ("✓ right", GREEN), False: ("✗ wrong", RED), None: ("", GREY)}
 
@@ -31,35 +32,50 @@ def retrieval_sheet(query: str | np.ndarray, found: Sequence[tuple[Any, float, b
 def _images(query: str, found: Sequence[tuple[np.ndarray, float, bool | None]]) -> Figure:
     columns = min(COLUMNS, len(found))
     rows = -(-len(found) // columns)
-    width = max(1.9 * columns, 5.0)
+    cell = max(CELL, 5 / columns)
+    width = columns * (cell + GAP) + GAP
+    tall = cell * min(max(image.shape[0] / image.shape[1] for image, _, _ in found), 1.4)
     title = _wrap(query, int(width * 9))
-    figure = Figure(figsize=(width, 2.25 * rows + 0.25 + 0.22 * title.count("\n") + 0.25), layout="constrained")
-    plain(figure.suptitle(title, fontsize=12))
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for ax in axes.flat:
-        ax.set_axis_off()
-    for rank, (ax, (image, score, right)) in enumerate(zip(axes.flat, found, strict=False), start=1):
-        ax.imshow(image)
+    top = 0.3 + 0.2 * title.count("\n")
+    height = top + rows * (LINE + tall + GAP)
+    figure = new_figure(width, height)
+    fit(plain(figure.suptitle(title, fontsize=12, y=1 - GAP / height, va="top")), width - 2 * GAP)
+    for place, (image, score, right) in enumerate(found):
+        row, column = divmod(place, columns)
+        x, y = GAP + column * (cell + GAP), top + row * (LINE + tall + GAP) + LINE
+        ax = _picture(figure, image, x, y, cell, tall)
         mark, color = MARKS[right]
-        ax.set_title(f"{rank}   {score:.3f}   {mark}".rstrip(), fontsize=9, color="black" if right is None else color)
+        ax.set_title(f"{place + 1}   {score:.3f}   {mark}".rstrip(), fontsize=9, color="black" if right is None else color)
     return figure
 
 
 def _captions(query: np.ndarray, found: Sequence[tuple[str, float, bool | None]]) -> Figure:
-    figure = Figure(figsize=(10, max(3.2, 0.36 * len(found) + 0.8)), layout="constrained")
-    left, right_side = figure.subplots(1, 2, width_ratios=[1, 2.1])
-    left.imshow(query)
-    left.set_axis_off()
-    left.set_anchor("N")
-    right_side.set_axis_off()
-    right_side.set(xlim=(0, 1), ylim=(len(found), 0))
-    for rank, (text, score, right) in enumerate(found):
+    wide, width = 3.0, 10.0
+    tall = wide * min(query.shape[0] / query.shape[1], 1.4)
+    height = max(tall, 0.36 * len(found)) + 2 * GAP
+    figure = new_figure(width, height)
+    _picture(figure, query, GAP, GAP, wide, tall)
+    texts = width - wide - 3 * GAP
+    listing = figure.add_axes(((wide + 2 * GAP) / width, 0, texts / width, 1))
+    listing.set_axis_off()
+    listing.set(xlim=(0, texts), ylim=(height, 0))              # in inches, downwards
+    for place, (text, score, right) in enumerate(found):
+        y = GAP + 0.36 * (place + 0.5)
         mark, color = MARKS[right]
-        right_side.text(0.0, rank + 0.5, f"{rank + 1}", fontsize=9, ha="left", va="center", color=GREY)
-        right_side.text(0.12, rank + 0.5, f"{score:.3f}", fontsize=9, ha="right", va="center")
-        right_side.text(0.14, rank + 0.5, mark[:1], fontsize=10, va="center", color=color)
-        plain(right_side.text(0.17, rank + 0.5, _shorten(text), fontsize=10, va="center"))
+        listing.text(0.25, y, f"{place + 1}", fontsize=9, ha="right", va="center", color=GREY)
+        listing.text(0.8, y, f"{score:.3f}", fontsize=9, ha="right", va="center")
+        listing.text(0.9, y, mark[:1], fontsize=10, va="center", color=color)
+        fit(plain(listing.text(1.1, y, text, fontsize=10, va="center")), texts - 1.1, smallest=10)
     return figure
+
+
+def _picture(figure: Figure, image: np.ndarray, x: float, y: float, wide: float, tall: float):
+    """The image at the top of a place that is given in inches from the upper left corner."""
+    width, height = figure.get_size_inches()
+    ax = figure.add_axes((x / width, 1 - (y + tall) / height, wide / width, tall / height), anchor="N")
+    ax.imshow(image)
+    ax.set_axis_off()
+    return ax
 
 
 def _wrap(text: str, width: int) -> str:
@@ -68,8 +84,3 @@ def _wrap(text: str, width: int) -> str:
         width //= 2
         return "\n".join(text[start:start + width] for start in range(0, len(text), width))
     return "\n".join(textwrap.wrap(text, width)) or text
-
-
-def _shorten(text: str) -> str:
-    most = 36 if has_han(text) else 78
-    return text if len(text) <= most else text[:most - 1] + "…"

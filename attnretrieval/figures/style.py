@@ -1,16 +1,19 @@
 """What all figures share: colours, text that is shown as it is, and writing a file.
 
-Colours are told apart by the colour-blind and in grey print: lines by Okabe and Ito's palette and by their dashes, weights by
-a scale whose lightness only grows.
+Colours are told apart by the colour-blind and in grey print: lines by Okabe and Ito's palette, their dashes and their markers,
+weights by a scale that only darkens what it lies on.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -23,12 +26,25 @@ DPI = 150
 
 
 def _weights() -> ListedColormap:
-    colors = colormaps["YlOrRd"](np.linspace(0, 1, 256))
+    colors = colormaps["YlOrRd"](np.linspace(0.6, 1, 256))
     colors[:, 3] = np.linspace(0, 0.9, 256)
     return ListedColormap(colors, "weights")
 
 
-WEIGHTS = _weights()            # the scale of attention weights: from nothing over light yellow to dark red, over a pale image
+WEIGHTS = _weights()            # the scale of attention weights: from nothing over orange to dark red, over a pale image
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches, whose canvas measures texts without drawing the rest."""
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def pale(image: np.ndarray) -> np.ndarray:
+    """The image in light grey, so that weights on it are dark and have nearly the colours of their bar."""
+    grey = image @ np.array([0.299, 0.587, 0.114])
+    return np.repeat((180 + grey * (75 / 255)).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def plain(text: Text) -> Text:
@@ -36,6 +52,30 @@ def plain(text: Text) -> Text:
     text.set_parse_math(False)
     text.set_fontfamily(families(text.get_text()))
     return text
+
+
+def fit(text: Text, width: float, smallest: float = 7) -> Text:
+    """Make a text at most `width` inches wide: with smaller letters, down to `smallest` points, then by cutting its end."""
+    with _quiet():
+        while _inches(text) > width and text.get_fontsize() > smallest:
+            text.set_fontsize(max(smallest, 0.98 * text.get_fontsize() * width / _inches(text)))
+        letters = text.get_text()
+        while _inches(text) > width and len(letters) > 1:
+            letters = letters[:min(len(letters) - 1, int(len(letters) * width / _inches(text)))]
+            text.set_text(letters.rstrip() + "…")
+    return text
+
+
+def _inches(text: Text) -> float:
+    return text.get_window_extent().width / text.get_figure(root=True).dpi
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Say nothing of letters that no font has: fonts.py has, with what to install."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        yield
 
 
 def save(figure: Figure, path: str | Path) -> None:
@@ -46,6 +86,5 @@ def save(figure: Figure, path: str | Path) -> None:
     known = figure.canvas.get_supported_filetypes()
     if path.suffix[1:].lower() not in known:
         raise InputError(f"the picture {path}: its ending names no format that can be written; use .png, .pdf or .svg")
-    with atomic_file(path) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from")      # fonts.py has said so, with what to install
+    with atomic_file(path) as temporary, _quiet():
         figure.savefig(temporary, dpi=DPI, format=path.suffix[1:].lower())
