@@ -31,13 +31,17 @@ def build_retriever(recipe: Recipe, data: Dataset, vectors: str | Path | None = 
     vocabulary = Vocabulary.build(data.captions.texts, recipe.text.tokeniser, recipe.text.min_count)
     source = vectors if recipe.text.vectors == "file" else recipe.text.vectors
     table, found = word_vectors(source, vocabulary.tokens, rng, recipe.text.d_vectors)
-    d_v = data.regions.shape[-1]
+    m, d_v = data.regions.shape[1:]
+    text_places, image_places = (side.get("positions", 0) for side in (recipe.text_side, recipe.image_side))
+    if image_places not in (0, m):
+        raise InputError(f"the recipe says positions={image_places} for images, but they have {m} regions; set it to {m}")
     projection = RegionProjection.fit(data.regions, recipe.image.pca) if recipe.image.pca else None
     config = recipe.model_config(table.shape[1], recipe.image.pca or d_v, len(vocabulary))
     model = Model.create(config, rng, table).to(device)
     facts = {"recipe": recipe.to_json(), "images": len(data.captions.image_names), "captions": len(data.captions),
              "vectors_found": int(found.sum())}
-    return Retriever(model, vocabulary, data.extractor, data.grid, d_v, recipe.text.max_words, projection, facts)
+    max_words = min(recipe.text.max_words, text_places or recipe.text.max_words)
+    return Retriever(model, vocabulary, data.extractor, data.grid, d_v, max_words, projection, facts)
 
 
 def training_data(retriever: Retriever, data: Dataset) -> TrainingData:

@@ -13,7 +13,7 @@ from typing import Any
 from attnretrieval.equations.fusion import FUSIONS
 from attnretrieval.equations.pooling import POOLINGS
 from attnretrieval.parameters import Wanted
-from attnretrieval.shapes import ShapeError, check_choice
+from attnretrieval.shapes import ShapeError, check_choice, check_range
 from attnretrieval.steps import (
     Dropout,
     Embedding,
@@ -45,6 +45,13 @@ class Side:
     drop_hidden: float = 0.0        # dropout inside the chain
     pooling: str = "mean"           # one of POOLINGS
 
+    def __post_init__(self) -> None:
+        check_choice("pooling", self.pooling, POOLINGS)
+        for name, least in (("d_in", 1), ("positions", 0), ("feed_forward", 0)):
+            check_range(name, getattr(self, name), least)
+        for name in ("drop_inputs", "drop_hidden"):
+            check_range(name, getattr(self, name), 0, 1)
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -69,8 +76,15 @@ class ModelConfig:
         check_choice("fusion", self.fusion, FUSIONS)
         check_choice("cross_logits", self.cross_logits, LOGITS)
         check_choice("paired_score", self.paired_score, PAIRED_SCORES)
+        for name in ("words", "d", "heads", "cross_heads"):
+            check_range(name, getattr(self, name), 1)
+        for name, least in (("cross_scale", 1e-6), ("temperature", 1e-6), ("alone_weight", 0)):
+            check_range(name, getattr(self, name), least)
+        looks = self.text.self_attention or self.image.self_attention
+        for name in ("heads", "cross_heads") if looks else ("cross_heads",):
+            if self.d % getattr(self, name):
+                raise ShapeError(f"{name}={getattr(self, name)} does not divide d={self.d}: a head takes an equal part of it")
         for side in (self.text, self.image):
-            check_choice("pooling", side.pooling, POOLINGS)
             if self.paired_score == "token_cosine" and side.pooling == "max":
                 raise ShapeError('paired_score="token_cosine" weighs tokens, and max pooling has no weights; '
                                  "choose mean or attention pooling")

@@ -21,10 +21,11 @@ from typing import Any
 from attnretrieval.config import ModelConfig, Side
 from attnretrieval.inputs.files import InputError, need_file
 from attnretrieval.inputs.words import TOKENISERS
-from attnretrieval.shapes import check_choice
+from attnretrieval.shapes import check_choice, check_range
 from attnretrieval.training.config import Stage, TrainingConfig
 
 WORD_VECTORS = ("random", "pieces", "file")
+KINDS = {"int": int, "float": float, "bool": bool, "str": str}     # of options, as the classes write them
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,15 @@ class TextInput:
     d_vectors: int = 64             # size of random vectors
     trained: bool = True            # whether the word table is trained on
     min_count: int = 1              # words rarer than this in the training captions are <unk>
-    max_words: int = 32             # longer captions are cut
+    max_words: int = 32             # longer captions are cut, as are those with more words than `positions`
 
     def __post_init__(self) -> None:
         check_choice("tokeniser", self.tokeniser, TOKENISERS)
         check_choice("vectors", self.vectors, WORD_VECTORS)
         if self.vectors == "pieces" and self.tokeniser != "pieces":
             raise ValueError('vectors="pieces" are vectors of pieces; set tokeniser="pieces" too')
+        for name in ("d_vectors", "min_count", "max_words"):
+            check_range(name, getattr(self, name), 1)
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,9 @@ class ImageInput:
     """How region features become inputs."""
 
     pca: int = 0                    # size that the features are reduced to, fitted on the training images; 0 = left alone
+
+    def __post_init__(self) -> None:
+        check_range("pca", self.pca, 0)
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,11 @@ def read_recipe(path: str | Path) -> Recipe:
 def parse_recipe(table: dict[str, Any]) -> Recipe:
     """A recipe from nested dicts, as `tomllib` gives them."""
     _known("the recipe", table, {"text", "image", "model", "training", "stages"})
+    for name, value in table.items():
+        if name == "stages" and not (isinstance(value, list) and all(isinstance(stage, dict) for stage in value)):
+            raise InputError("each of the stages is a table of options, written [[stages]]")
+        if name != "stages" and not isinstance(value, dict):
+            raise InputError(f"{name} is a table of options, written [{name}]")
     stages = tuple(Stage(**_options("[[stages]]", Stage, stage)) for stage in table.get("stages", []))
     text, image, model, training = ({**table.get(name, {})} for name in ("text", "image", "model", "training"))
     text_input = TextInput(**_take(text, TextInput))
@@ -110,6 +121,9 @@ def _take(table: dict[str, Any], cls: type) -> dict[str, Any]:
 def _options(where: str, cls: type, table: dict[str, Any], given: set[str] = frozenset(), also: type | None = None):
     names = {field.name for field in fields(cls)} - given
     _known(where, table, names, {field.name for field in fields(also)} if also else set())
+    for field in fields(cls):
+        if field.name in names - table.keys() and field.default is MISSING and field.default_factory is MISSING:
+            raise InputError(f"{where} lacks {field.name}")
     return _typed(cls, table)
 
 
@@ -122,10 +136,10 @@ def _known(where: str, table: dict[str, Any], names: set[str], more: set[str] = 
 
 
 def _typed(cls: type, table: dict[str, Any]) -> dict[str, Any]:
-    """The options, each of the type of its default (an int may stand for a float)."""
+    """The options, each of its type (an int may stand for a float)."""
     for field in fields(cls):
-        if field.name in table and field.default is not MISSING:
-            value, kind = table[field.name], type(field.default)
+        if field.name in table and field.type in KINDS:
+            value, kind = table[field.name], KINDS[field.type]
             fits = isinstance(value, (int, float)) and not isinstance(value, bool) if kind is float else type(value) is kind
             if not fits:
                 raise InputError(f"{field.name}={value!r} is a {type(value).__name__}, expected a {kind.__name__}")

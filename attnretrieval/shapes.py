@@ -6,6 +6,7 @@ what to do. Nothing here computes anything.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -83,3 +84,9 @@ def check_choice(name: str, value: Any, choices: Any) -> None:
     """`value` is one of the names that `choices` lists."""
     if value not in choices:
         raise ValueError(f"{name}={value!r} is not one of {', '.join(map(str, choices))}")
+
+
+def check_range(name: str, value: float, least: float, below: float = math.inf) -> None:
+    """`value` is a number from `least` on and smaller than `below`."""
+    if not least <= value < below:
+        raise ValueError(f"{name}={value!r} is not a number from {least}" + ("" if below == math.inf else f" to below {below}"))

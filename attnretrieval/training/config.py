@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from attnretrieval.shapes import check_choice
+from attnretrieval.shapes import check_choice, check_range
 from attnretrieval.training.objective import Objective
 from attnretrieval.training.optimisers import OPTIMISERS
 from attnretrieval.training.schedule import SCHEDULES
@@ -23,8 +23,8 @@ class Stage:
 
     def __post_init__(self) -> None:
         check_choice("schedule", self.schedule, SCHEDULES)
-        if self.epochs < 1:
-            raise ValueError(f"epochs={self.epochs}: a stage has at least one")
+        for name, least in (("epochs", 1), ("learning_rate", 0), ("warmup_steps", 0), ("paired_weight", 0)):
+            check_range(name, getattr(self, name), least)
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         check_choice("optimiser", self.optimiser, OPTIMISERS)
+        for name, least in (("seed", 0), ("batch_images", 2), ("captions_per_image", 1), ("weight_decay", 0), ("words_rate", 0),
+                            ("clip_norm", 0), ("mean_epochs", 0), ("patience", 0)):
+            check_range(name, getattr(self, name), least)
+        for name in ("drop_words", "drop_regions"):
+            check_range(name, getattr(self, name), 0, 1)
         self.objective(self.stages[0], 0)
 
     def objective(self, stage: Stage, epoch: int) -> Objective:
