@@ -10,6 +10,7 @@ import argparse
 import sys
 import warnings
 from importlib import import_module
+from typing import NoReturn
 
 from attnretrieval.threads import one_thread_by_default
 
@@ -24,15 +25,22 @@ VERBS = {
     "gradcheck": "check the hand-written gradients",
 }
 SMALL = {"demo"}                # verbs whose matrix products are small
+TRACE = "show the whole traceback of an error"
 BAD_INPUT = 2
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, as for all other wrong input, without the usage."""
+        self.exit(BAD_INPUT, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def make_parser(verbs: list[str]) -> argparse.ArgumentParser:
     """The parser with these verbs' arguments; each verb's module is imported only when it is asked for."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="attnretrieval", description="Find images by text and texts by image, with self-attention written by hand.",
         epilog='start here:  attnretrieval demo      then:  attnretrieval train --help')
-    parser.add_argument("--trace", action="store_true", help="show the whole traceback of an error")
+    parser.add_argument("--trace", action="store_true", help=TRACE)
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, summary in VERBS.items():
         if verb not in verbs:
@@ -41,6 +49,8 @@ def make_parser(verbs: list[str]) -> argparse.ArgumentParser:
         module = import_module(f"attnretrieval.verbs.{verb}")
         subparser = subparsers.add_parser(verb, help=summary, description=module.__doc__, epilog=module.EXAMPLE,
                                           formatter_class=argparse.RawDescriptionHelpFormatter)
+        # after the verb too; SUPPRESS keeps what was said before it
+        subparser.add_argument("--trace", action="store_true", default=argparse.SUPPRESS, help=TRACE)
         module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)
     return parser

@@ -112,6 +112,8 @@ class Retriever:
     def load(cls, path: str | Path, device: str = "cpu") -> Retriever:
         """Read a model file; raises `InputError` for anything else."""
         path = need_file(path, "the model file")
+        if not zipfile.is_zipfile(path):
+            raise InputError(f"{path} is not a model file of attnretrieval, or is cut off")
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)

@@ -44,6 +44,17 @@ def need_folder(path: str | Path, what: str) -> Path:
     return path
 
 
+def make_parents(path: str | Path) -> Path:
+    """`path` as a Path, in a folder that exists: made with its parents where it did not."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        in_the_way = next(folder for folder in path.parents if folder.exists())
+        raise InputError(f"{path} cannot be written: {in_the_way} is a file") from error
+    return path
+
+
 def need_package(name: str, extra: str, purpose: str) -> ModuleType:
     """The optional package `name`, or a message that says which extra brings it."""
     try:
@@ -57,8 +68,9 @@ def need_package(name: str, extra: str, purpose: str) -> ModuleType:
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """A temporary path of the same suffix to write to; it becomes `path` when the block ends without an error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = make_parents(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, expected the name of a file to write")
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
@@ -76,7 +88,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     if path.exists():
         need_folder(path, "the output")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_parents(path)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         new, old = temporary / "new", temporary / "old"

@@ -77,6 +77,7 @@ def make_optimiser(parameters: Parameters, config: TrainingConfig) -> Optimiser:
     return OPTIMISERS[config.optimiser](parameters.flat, rate.flat, decay.flat, config.weight_decay)
 
 
+@np.errstate(divide="ignore", over="ignore", invalid="ignore")      # the gradient's norm shows it, and ends the run in one line
 def _epoch(
     model: Model, data: TrainingData, config: TrainingConfig, stage: Stage, progress: Progress, optimiser: Optimiser,
     rng: np.random.Generator, show: bool,

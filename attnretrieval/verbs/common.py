@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,13 @@ from attnretrieval.retrieval.pointing import Pointing, pointing_accuracy
 from attnretrieval.retriever import Retriever
 
 PhraseTokens = list[list[tuple[np.ndarray, np.ndarray, str]]]
+
+
+def seed(text: str) -> int:
+    """The type of an argument that starts a random generator."""
+    if not (text.isascii() and text.isdigit()):
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
 
 
 def print_recalls(found: Recalls) -> None:

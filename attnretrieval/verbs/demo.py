@@ -15,6 +15,7 @@ from attnretrieval.figures import retrieval_sheet, save, training_curves, word_r
 from attnretrieval.inputs.captions import Captions
 from attnretrieval.inputs.dataset import Dataset
 from attnretrieval.inputs.extractors import PatchExtractor
+from attnretrieval.inputs.files import InputError, make_parents
 from attnretrieval.inputs.regions import grid_boxes
 from attnretrieval.inputs.scenes import RUNNING_EXAMPLE, Scene, Span, make_scenes, scene_captions
 from attnretrieval.inputs.words import phrase_positions
@@ -23,7 +24,7 @@ from attnretrieval.recipe import read_recipe
 from attnretrieval.retrieval.search import evaluate
 from attnretrieval.retriever import Retriever
 from attnretrieval.training.loop import train
-from attnretrieval.verbs.common import PhraseTokens, point, print_recalls, write_json
+from attnretrieval.verbs.common import PhraseTokens, point, print_recalls, seed, write_json
 from attnretrieval.verbs.explain import words_of
 
 EXAMPLE = "example:  attnretrieval demo --out demo/"
@@ -34,7 +35,7 @@ OBJECTS = ("object", "colour")                          # kinds of words that po
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", default="demo", metavar="DIR", help="where the pictures go [%(default)s]")
-    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--seed", type=seed, default=SEED)
 
 
 class SceneData(NamedTuple):
@@ -46,7 +47,9 @@ class SceneData(NamedTuple):
 def run(arguments: Namespace) -> int:
     started = time.perf_counter()
     out = Path(arguments.out)
-    out.mkdir(parents=True, exist_ok=True)
+    if out.is_file():
+        raise InputError(f"{out} is a file, expected a folder or a new name")
+    make_parents(out / "model.npz")
     rng = np.random.default_rng(arguments.seed)
     parts = {split: make_part(split, count, rng) for split, count in COUNTS.items()}
     print(f"made {', '.join(f'{count} scenes to {split}' for split, count in COUNTS.items())}; captions in English and Chinese")

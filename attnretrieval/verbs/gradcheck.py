@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 import numpy as np
 
 from attnretrieval.course.cases import CASES, run_cases
-from attnretrieval.verbs.common import write_json
+from attnretrieval.verbs.common import seed, write_json
 
 EXAMPLE = """examples:
   attnretrieval gradcheck
@@ -18,7 +18,7 @@ EXAMPLE = """examples:
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("equation", nargs="*", help="only these; one of " + ", ".join(CASES))
     parser.add_argument("-v", "--verbose", action="store_true", help="show each input of each case")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--json", metavar="FILE", help="write the result here too")
 
 

@@ -61,6 +61,8 @@ def encode_image_file(retriever: Retriever, path: str):
     """One image file as the model sees it, by the extractor that the model was trained with."""
     from attnretrieval.inputs.extractors import make_extractor, read_image  # a text query does not wait for these
 
+    if retriever.extractor == "precomputed":
+        raise InputError("this model was trained on features that others computed, and cannot take an image file")
     extractor = make_extractor(retriever.extractor)
     image, _ = read_image(path, extractor.size)
     # through float16, as features on disk go, so that an image finds itself

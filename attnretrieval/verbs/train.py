@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -11,7 +10,7 @@ from attnretrieval.backend import DEVICES
 from attnretrieval.build import build_retriever, make_validate, training_data
 from attnretrieval.figures import save, training_curves
 from attnretrieval.inputs.dataset import Dataset, load_dataset
-from attnretrieval.inputs.files import InputError
+from attnretrieval.inputs.files import InputError, make_parents
 from attnretrieval.recipe import read_recipe
 from attnretrieval.retrieval.search import evaluate
 from attnretrieval.retriever import Retriever
@@ -43,6 +42,8 @@ def run(arguments: Namespace) -> int:
     if not arguments.resume and any((out / name).exists() for name in (CHECKPOINT, "model.npz")):
         raise InputError(f"{out} holds a run already; go on with --resume, or choose another folder")
     recipe = read_recipe(arguments.recipe)
+    if arguments.resume and (out / "recipe.toml").exists() and read_recipe(out / "recipe.toml") != recipe:
+        raise InputError(f"the run in {out} was begun by another recipe; go on with its own, {out / 'recipe.toml'}")
     data, val = (load_dataset(arguments.features, arguments.captions, split) for split in (arguments.train, arguments.val))
     check_disjoint(data, val)
     started = time.perf_counter()
@@ -53,8 +54,9 @@ def run(arguments: Namespace) -> int:
           f"{retriever.model.parameters.flat.size:,} parameters")
     arrays = training_data(retriever, data)
     data = None                     # the features as extracted are no longer needed
-    out.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(arguments.recipe, out / "recipe.toml")
+    if not arguments.resume:            # to resume changes nothing until the checkpoint has been read
+        copy = make_parents(out / "recipe.toml")
+        copy.write_bytes(Path(arguments.recipe).read_bytes())       # this recipe may be that very file
     rows = train(retriever.model, arrays, recipe.training, make_validate(retriever, val), out, arguments.resume)
     retriever.facts["minutes"] = round((time.perf_counter() - started) / 60, 1)
     finish(retriever, val, rows, out)
