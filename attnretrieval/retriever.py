@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 
 from attnretrieval.backend import to_device, to_host
 from attnretrieval.config import ModelConfig
-from attnretrieval.inputs.files import InputError, atomic_file, need_file
+from attnretrieval.inputs.files import InputError, atomic_file, need_file, read_arrays
 from attnretrieval.inputs.regions import RegionProjection
 from attnretrieval.inputs.words import Vocabulary
 from attnretrieval.model import Encoded, Model
@@ -112,16 +111,14 @@ class Retriever:
     def load(cls, path: str | Path, device: str = "cpu") -> Retriever:
         """Read a model file; raises `InputError` for anything else."""
         path = need_file(path, "the model file")
-        if not zipfile.is_zipfile(path):
-            raise InputError(f"{path} is not a model file of attnretrieval, or is cut off")
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = dict(file)
+            arrays = read_arrays(path)
             facts = json.loads(str(arrays.pop("json")))
             if facts["format"] != FORMAT:
                 raise InputError(f"{path} is not a model file of attnretrieval")
             if facts["version"] != VERSION:
-                raise InputError(f"{path} has version {facts['version']}, this program reads version {VERSION}; train again")
+                raise InputError(f"{path} has version {facts['version']}, this program reads version {VERSION}; "
+                                 "use the one that wrote it, or train again")
             shapes = {name: tuple(shape) for name, shape in facts["shapes"].items()}
             for name, x in arrays.items():
                 check_array(name, x)
@@ -135,12 +132,14 @@ class Retriever:
                        facts["max_words"], RegionProjection.from_arrays(projection) if projection else None, facts["facts"])
         except InputError:
             raise
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is not a model file of attnretrieval, or is damaged ({error})") from error
 
 
 def _join(parts: list[Encoded], width: int) -> Encoded:
     """Batches of one width after another; the tokens beyond a batch's own width are padding."""
+    if not parts:
+        raise ShapeError("there is nothing to encode: no caption or no image came")
     count = sum(len(part.g) for part in parts)
     d = parts[0].g.shape[-1]
     H = np.zeros((count, width, d), parts[0].H.dtype)

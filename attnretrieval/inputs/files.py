@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+
+import numpy as np
 
 
 class InputError(ValueError):
@@ -63,6 +66,17 @@ def need_package(name: str, extra: str, purpose: str) -> ModuleType:
         raise MissingExtra(
             f'{purpose} needs the package {name}, which is not installed: pip install "attnretrieval[{extra}]"'
         ) from error
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file, by name, nothing unpickled; a ValueError for any other file."""
+    if not zipfile.is_zipfile(path):        # np.load would speak of pickles
+        raise ValueError("no archive of arrays, or cut off")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except Exception as error:      # a damaged archive can fail at any of its bytes, in many ways
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 @contextmanager

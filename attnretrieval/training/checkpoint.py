@@ -7,7 +7,6 @@ JSON, everything else. It belongs to one configuration and refuses another.
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from attnretrieval.backend import Array, module_of, to_host
-from attnretrieval.inputs.files import InputError, atomic_file, need_file
+from attnretrieval.inputs.files import InputError, atomic_file, need_file, read_arrays
 from attnretrieval.parameters import Parameters
 from attnretrieval.training.config import TrainingConfig
 from attnretrieval.training.optimisers import Optimiser
@@ -80,14 +79,14 @@ def read_checkpoint(
     """Put weights, optimiser and generator back to where the run stood."""
     path = need_file(run / NAME, "the checkpoint")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
+        arrays = read_arrays(path)
         facts = json.loads(str(arrays.pop("facts")))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        owner, shapes = facts["config"], facts["shapes"]
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"the checkpoint {path} is damaged ({error}); start the run again without --resume") from error
-    if facts["config"] != json.loads(json.dumps(config.to_json())):
+    if owner != json.loads(json.dumps(config.to_json())):
         raise InputError(f"the checkpoint {path} belongs to another configuration; use its own recipe, or another run folder")
-    if facts["shapes"] != json.loads(json.dumps(parameters.shapes)):
+    if shapes != json.loads(json.dumps(parameters.shapes)):
         raise InputError(f"the checkpoint {path} belongs to a model with other parameters; use its own recipe and data")
     xp = module_of(parameters.flat)
     parameters.flat[...] = xp.asarray(arrays["flat"])

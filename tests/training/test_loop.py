@@ -10,10 +10,12 @@ import pytest
 from attnretrieval.config import ModelConfig, Side
 from attnretrieval.inputs.files import InputError
 from attnretrieval.model import Model
+from attnretrieval.parameters import Parameters
 from attnretrieval.shapes import ShapeError
 from attnretrieval.training.config import Stage, TrainingConfig
 from attnretrieval.training.data import TrainingData, draw_batches, drop
-from attnretrieval.training.loop import TrainingError, train
+from attnretrieval.training.loop import TrainingError, make_optimiser, train
+from attnretrieval.training.objective import Objective
 
 IMAGES, WORDS = 12, 14
 
@@ -149,3 +151,66 @@ def test_data_that_does_not_fit_is_refused():
     with pytest.raises(ShapeError, match="1 of 12 images have no caption"):
         train(make_model(), data._replace(image_of=np.where(data.image_of == 3, 4, data.image_of)), config(),
               make_validate(data), show=False)
+
+
+def test_the_mode_of_validation_follows_the_stage():
+    data, modes = make_data(), []
+
+    def validate(model: Model, mode: str) -> dict:
+        modes.append(mode)
+        return {"rsum": 1.0}
+
+    train(make_model(), data, config(stages=(Stage(2), Stage(1, paired_weight=0.1), Stage(1))), validate, show=False)
+    assert modes == ["index", "index", "rerank", "index"]
+
+
+def test_a_stage_begins_with_the_best_weights_of_the_one_before_and_a_fresh_optimiser(tmp_path):
+    data, seen, states = make_data(), [], []
+
+    def validate(model: Model, mode: str) -> dict:
+        if seen:
+            with np.load(tmp_path / "checkpoint.npz") as file:     # as it was after the epoch before
+                states.append((json.loads(str(file["facts"]))["steps"], bool(file["optimiser_m"].any())))
+        seen.append(model.parameters.flat.copy())
+        return {"mode": mode, "rsum": [1.0, 3.0, 2.0, 0.5][len(seen) - 1]}
+
+    train(make_model(), data, config(stages=(Stage(3, 0.03), Stage(1, 0.0))), validate, tmp_path, show=False)
+    np.testing.assert_array_equal(seen[3], seen[1])             # the second stage learns at rate 0
+    assert states == [(2, True), (4, True), (0, False)]
+
+
+@pytest.mark.parametrize("clip", [0.0, 1e-3, 1e3])
+def test_gradients_are_clipped(clip):
+    data, model = make_data(), make_model()
+    before = model.parameters.flat.astype("float64")
+    settings = config(stages=(Stage(1, 0.01, "constant", 0),), optimiser="sgd", weight_decay=0.0, words_rate=1.0,
+                      batch_images=IMAGES, clip_norm=clip, drop_words=0.0, drop_regions=0.0)
+    train(model, data, settings, make_validate(data), show=False)
+    length = np.linalg.norm(model.parameters.flat - before) / 0.01      # of the gradient of the only step
+    assert length == pytest.approx(clip, rel=0.01) if clip == 1e-3 else 0.01 < length < 1e3
+
+
+def test_what_decays_and_what_learns_slowly():
+    model = make_model()
+    optimiser = make_optimiser(model.parameters, config(words_rate=0.25, weight_decay=0.1))
+    rate, shrink = (Parameters(model.parameters.shapes, flat) for flat in (optimiser.rate, optimiser.shrink))
+    for name, shape in model.parameters.shapes.items():
+        assert (rate[name] == (0.25 if name == "words.E" else 1)).all()
+        matrix = len(shape) == 2 and name != "words.E"
+        np.testing.assert_allclose(shrink[name], 0.1 if matrix else 0, rtol=1e-6)
+    assert {name for name in model.parameters if shrink[name].any()} == {
+        f"{side}.attention.W_{letter}" for side in ("text", "image") for letter in "QKVO"}
+
+
+def test_the_first_epochs_may_take_the_mean_of_violations():
+    settings = config(loss="triplet", violations="hardest", mean_epochs=2)
+    used = [settings.objective(settings.stages[1], epoch).violations for epoch in range(4)]
+    assert used == ["mean", "mean", "hardest", "hardest"]
+    assert settings.objective(settings.stages[1], 0) == Objective("triplet", 0.2, "mean", 1.0)
+
+
+def test_one_image_is_too_little():
+    data = make_data()
+    one = TrainingData(data.ids[:2], data.word_mask[:2], data.image_of[:2], data.regions[:1])
+    with pytest.raises(TrainingError, match="at least two images are needed"):
+        train(make_model(), one, config(), make_validate(one), show=False)

@@ -1,0 +1,110 @@
+"""Parameters: names and one flat vector are the same memory, and a seed draws them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from attnretrieval.parameters import STARTS, Parameters, Wanted
+from attnretrieval.shapes import ShapeError
+
+SHAPES = {"words.E": (4, 3), "fuse_t.W": (3, 2), "fuse_t.b": (2,), "fuse_tt.W": (1, 2), "loss.log_temperature": ()}
+SIZE = 12 + 6 + 2 + 2 + 1
+
+
+class Grads(NamedTuple):
+    d_X: np.ndarray             # of the input: no parameter
+    d_W: np.ndarray
+    d_b: np.ndarray
+
+
+def make(dtype: str = "float64") -> Parameters:
+    return Parameters(SHAPES, np.arange(SIZE, dtype=dtype))
+
+
+def test_names_and_the_flat_vector_are_one_memory():
+    parameters = make()
+    assert list(parameters) == list(SHAPES) and "fuse_t.W" in parameters and "fuse_t" not in parameters
+    for name, shape in SHAPES.items():
+        view = parameters[name]
+        assert view.shape == shape and np.shares_memory(view, parameters.flat)
+        np.testing.assert_array_equal(parameters.flat[parameters.place(name)], view.ravel())
+        view[...] = -1
+        assert (parameters.flat[parameters.place(name)] == -1).all()
+    assert (parameters.flat == -1).all()
+    parameters.flat += 3
+    assert all((parameters[name] == 2).all() for name in SHAPES)
+
+
+def test_places_follow_one_another():
+    parameters = make()
+    ends = [0, *np.cumsum([parameters[name].size for name in SHAPES])]
+    assert [parameters.place(name) for name in SHAPES] == [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+
+
+def test_the_parameters_of_a_step():
+    parameters = make()
+    found = parameters.under("fuse_t")
+    assert list(found) == ["W", "b"]                    # not those of fuse_tt
+    assert np.shares_memory(found["W"], parameters.flat)
+    assert parameters.under("fuse") == parameters.under("nothing") == {}
+
+
+def test_gradients_are_added():
+    gradient = make().zeros_like()
+    grads = Grads(np.full((9, 9), np.nan), np.ones((3, 2)), np.array([1.0, 2.0]))
+    for _ in range(2):
+        gradient.add("fuse_t", grads)
+    np.testing.assert_array_equal(gradient["fuse_t.W"], 2)
+    np.testing.assert_array_equal(gradient["fuse_t.b"], [2, 4])
+    assert np.count_nonzero(gradient.flat) == 8
+    gradient.add("no_such_step", grads)                 # a step without parameters
+    with pytest.raises(AttributeError, match="d_E"):
+        gradient.add("words", grads)
+
+
+def test_a_gradient_has_a_memory_of_its_own():
+    parameters = make("float32")
+    gradient = parameters.zeros_like()
+    assert gradient.shapes == parameters.shapes and gradient.flat.dtype == np.float32 and not gradient.flat.any()
+    assert not np.shares_memory(gradient.flat, parameters.flat)
+
+
+@pytest.mark.parametrize("size", [0, SIZE - 1, SIZE + 1, (SIZE, 1)])
+def test_a_flat_vector_of_another_size(size):
+    shape = size if isinstance(size, tuple) else (size,)
+    with pytest.raises(ShapeError) as error:
+        Parameters(SHAPES, np.zeros(size))
+    assert str(error.value) == f"the flat vector has shape {shape}, but the 5 parameters need ({SIZE},)"
+
+
+WANTED = {name: Wanted(shape, start) for (name, shape), start in
+          zip(SHAPES.items(), ["small", "fan_in", "zeros", "ones", "value"], strict=True)}
+
+
+def test_a_seed_draws_the_same_values():
+    one, same, other = (Parameters.draw(WANTED, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one.flat, same.flat)
+    assert one.shapes == SHAPES and one.flat.dtype == np.float32
+    assert (one["words.E"] != other["words.E"]).all() and (one["fuse_t.W"] != other["fuse_t.W"]).all()
+    double = Parameters.draw(WANTED, np.random.default_rng(0), "float64")
+    np.testing.assert_array_equal(double.flat.astype("float32"), one.flat)
+
+
+def test_starts():
+    big = {name: Wanted((400, 50), name, 0.25) for name in STARTS}
+    drawn = Parameters.draw(big, np.random.default_rng(0), "float64")
+    limit = 1 / np.sqrt(400)
+    assert np.abs(drawn["fan_in"]).max() <= limit and drawn["fan_in"].std() == pytest.approx(limit / np.sqrt(3), rel=0.02)
+    assert abs(drawn["small"].mean()) < 1e-3 and drawn["small"].std() == pytest.approx(0.02, rel=0.02)
+    assert (drawn["zeros"] == 0).all() and (drawn["ones"] == 1).all() and (drawn["value"] == 0.25).all()
+
+
+def test_on_the_stand_in_for_cupy(cupy_standin):
+    parameters = Parameters(SHAPES, cupy_standin.asarray(np.arange(SIZE, dtype="float64")))
+    gradient = parameters.zeros_like()
+    gradient.add("fuse_t", Grads(None, cupy_standin.ones((3, 2)), cupy_standin.ones(2)))
+    np.testing.assert_array_equal(gradient.flat.get(), [0] * 12 + [1] * 8 + [0] * 3)
+    np.testing.assert_array_equal(parameters["fuse_t.b"].get(), [18, 19])
