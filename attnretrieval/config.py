@@ -109,7 +109,7 @@ def image_chain(config: ModelConfig) -> list[Step]:
 def _chain(name: str, side: Side, config: ModelConfig) -> list[Step]:
     d = config.d
     if not side.project and (not side.self_attention or side.positions or side.residual):
-        raise ShapeError(f"{name}: without project=True only plain self-attention can bring {side.d_in} features to d={d}")
+        raise ShapeError(f"{name}: without project=True only plain self-attention can bring the inputs to d={d}")
     chain: list[Step] = [Dropout(f"{name}.drop_inputs", side.drop_inputs)]
     if side.project:
         chain += [Projection(f"{name}.project", side.d_in, d)]

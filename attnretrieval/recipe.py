@@ -18,7 +18,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from attnretrieval.config import ModelConfig, Side
+from attnretrieval.config import ModelConfig, Side, wanted_parameters
 from attnretrieval.inputs.files import InputError, need_file
 from attnretrieval.inputs.words import TOKENISERS
 from attnretrieval.shapes import check_choice, check_range
@@ -80,7 +80,7 @@ def read_recipe(path: str | Path) -> Recipe:
     """The recipe in a TOML file; one clear line for everything that is wrong with it."""
     path = need_file(path, "the recipe")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"the recipe {path} is not TOML: {error}") from error
     try:
@@ -109,7 +109,7 @@ def parse_recipe(table: dict[str, Any]) -> Recipe:
         TrainingConfig(**({"stages": stages} if stages else {}),
                        **_options("[training]", TrainingConfig, training, given)),
     )
-    recipe.model_config(1, 1, 1)    # its own checks
+    wanted_parameters(recipe.model_config(1, 1, 1))         # their own checks
     return recipe
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from attnretrieval.shapes import check_choice, check_range
 from attnretrieval.training.objective import Objective
 from attnretrieval.training.optimisers import OPTIMISERS
@@ -53,6 +55,7 @@ class TrainingConfig:
         for name in ("drop_words", "drop_regions"):
             check_range(name, getattr(self, name), 0, 1)
         self.objective(self.stages[0], 0)
+        OPTIMISERS[self.optimiser](np.zeros(0), weight_decay=self.weight_decay)     # its own checks
 
     def objective(self, stage: Stage, epoch: int) -> Objective:
         violations = "mean" if epoch < self.mean_epochs else self.violations
