@@ -67,7 +67,7 @@ def fit(text: Text, width: float, smallest: float = 7) -> Text:
 
 
 def _inches(text: Text) -> float:
-    return text.get_window_extent().width / text.get_figure(root=True).dpi
+    return text.get_window_extent().width / text.figure.dpi
 
 
 @contextmanager
