@@ -26,6 +26,7 @@ from attnretrieval.training.config import Stage, TrainingConfig
 
 WORD_VECTORS = ("random", "pieces", "file")
 KINDS = {"int": int, "float": float, "bool": bool, "str": str}     # of options, as the classes write them
+WRITTEN = {int: "a whole number", float: "a number", bool: "true or false", str: "text in quotes"}
 
 
 @dataclass(frozen=True)
@@ -142,5 +143,5 @@ def _typed(cls: type, table: dict[str, Any]) -> dict[str, Any]:
             value, kind = table[field.name], KINDS[field.type]
             fits = isinstance(value, (int, float)) and not isinstance(value, bool) if kind is float else type(value) is kind
             if not fits:
-                raise InputError(f"{field.name}={value!r} is a {type(value).__name__}, expected a {kind.__name__}")
+                raise InputError(f"{field.name}={value!r} is no {kind.__name__}; write {WRITTEN[kind]}")
     return table

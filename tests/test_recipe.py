@@ -134,7 +134,7 @@ WRONG = {str: [3, True, ["a"]], bool: [1, "true", 0.0], int: ["3", 3.0, True, [3
 @pytest.mark.parametrize(("table", "name", "value"), [option[:3] for option in OPTIONS], ids=IDS)
 def test_wrong_types(table, name, value):
     for other in WRONG[type(value)]:
-        refused(one(table, name, other), f"{name}={other!r} is a {type(other).__name__}, expected a {type(value).__name__}")
+        refused(one(table, name, other), f"{name}={other!r} is no {type(value).__name__}; write ")
 
 
 @pytest.mark.parametrize(("recipe", "parts"), [

@@ -204,7 +204,7 @@ RECIPES = [
     ("[[stages]]\nepochs = 1\n\n[[stages]]", "[stages]", "[[stages]]"),
     ("[image]", "[[image]]", "written [image]"),
     ("epochs = 1", "", "[[stages]] lacks epochs"),
-    ("epochs = 1", "epochs = '1'", "epochs='1' is a str, expected a int"),
+    ("epochs = 1", "epochs = '1'", "epochs='1' is no int; write a whole number"),
     ("epochs = 1", "epochs = 0", "epochs=0"),
     ("epochs = 1", "epochs = 1\nlearning_rate = -1.0", "learning_rate=-1.0"),
     ("epochs = 1", "epochs = 1\nschedule = 'steep'", "'steep'", "cosine"),
