@@ -14,6 +14,7 @@ from attnretrieval.build import build_retriever
 from attnretrieval.inputs.files import InputError
 from attnretrieval.retriever import FORMAT, VERSION, Retriever
 from attnretrieval.shapes import ShapeError
+from tests import messages
 from tests.test_build import D_V, TRAIN, M, make_dataset, make_recipe
 
 RICH = {"project": True, "positions": 6, "residual": True, "layer_norm": True, "feed_forward": 12, "pooling": "attention"}
@@ -168,10 +169,7 @@ def test_features_of_another_extractor(plain):
 
 
 def refused(path, *parts: str) -> None:
-    with pytest.raises(InputError) as error:
-        Retriever.load(path)
-    message = str(error.value)
-    assert "\n" not in message and str(path) in message and all(part in message for part in parts), message
+    messages.refused(lambda: Retriever.load(path), path, *parts)
 
 
 def test_files_that_are_no_model(plain, tmp_path):

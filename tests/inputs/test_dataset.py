@@ -10,6 +10,7 @@ import pytest
 from attnretrieval.inputs.dataset import load_dataset
 from attnretrieval.inputs.files import InputError
 from attnretrieval.inputs.regions import grid_boxes, write_manifest
+from tests.messages import refused
 
 STORED = ["a.jpg", "b.jpg", "c.jpg", "unused.jpg"]             # images in the store, in its order
 CAPTIONS = {"c.jpg": ["c one", "c two"], "a.jpg": ["a one"], "b.jpg": ["b one", "b two"]}      # in the order of the file
@@ -56,15 +57,6 @@ def check(data, names):
     assert data.regions.shape == (len(names), 6, 5)
     assert [set(X.ravel()) for X in data.regions] == [{STORED.index(name)} for name in names]
     assert data.extractor == "patches" and data.grid == (2, 3) and np.array_equal(data.boxes, grid_boxes(2, 3))
-
-
-def refused(call, *parts):
-    with pytest.raises(InputError) as error:
-        call()
-    message = str(error.value)
-    assert "\n" not in message
-    for part in parts:
-        assert str(part) in message
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

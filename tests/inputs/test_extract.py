@@ -16,9 +16,9 @@ from PIL import Image
 from attnretrieval.inputs import extract
 from attnretrieval.inputs.extract import extract_folder, image_names
 from attnretrieval.inputs.extractors import PatchExtractor
-from attnretrieval.inputs.files import InputError
 from attnretrieval.inputs.regions import grid_boxes, open_regions
 from attnretrieval.threads import VARIABLES
+from tests.messages import refused
 
 ROTATED = 6             # EXIF: to be turned by a quarter clockwise
 SIZES = {"a.png": (64, 64), "b.JPG": (101, 67), "c.png": (1, 300), "d.png": (33, 20), "e.jpg": (40, 90)}
@@ -56,15 +56,6 @@ def many(folder, count=20):
 
 def run(photos, out, **options):
     return extract_folder(photos, out, **{"extractor": "patches", "processes": 1, "show": False, **options})
-
-
-def refused(call, *parts):
-    with pytest.raises(InputError) as error:
-        call()
-    message = str(error.value)
-    assert "\n" not in message
-    for part in parts:
-        assert str(part) in message
 
 
 def contents(folder):

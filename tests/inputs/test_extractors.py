@@ -11,19 +11,11 @@ from PIL import Image
 
 from attnretrieval.inputs.extractors import EXTRACTORS, PatchExtractor, make_extractor, read_image
 from attnretrieval.inputs.files import InputError
+from tests.messages import refused
 
 
 def pixels(height=20, width=30, channels=3, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
-
-
-def refused(call, *parts):
-    with pytest.raises(InputError) as error:
-        call()
-    message = str(error.value)
-    assert "\n" not in message
-    for part in parts:
-        assert str(part) in message
 
 
 def test_names():

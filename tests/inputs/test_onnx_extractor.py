@@ -10,7 +10,8 @@ from PIL import Image
 
 from attnretrieval.inputs.extract import extract_folder
 from attnretrieval.inputs.extractors import OnnxExtractor, make_extractor
-from attnretrieval.inputs.files import InputError, MissingExtra
+from attnretrieval.inputs.files import MissingExtra
+from tests.messages import refused
 
 needs_onnx = 'needs onnx and onnxruntime: pip install "attnretrieval[onnx]"'
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -37,15 +38,6 @@ def write(tmp_path):
         onnx.save(model, path)
         return path, W
     return write
-
-
-def refused(call, *parts):
-    with pytest.raises(InputError) as error:
-        call()
-    message = str(error.value)
-    assert "\n" not in message
-    for part in parts:
-        assert str(part) in message
 
 
 def test_features_are_those_of_the_network(write):

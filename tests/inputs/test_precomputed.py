@@ -9,8 +9,8 @@ import pytest
 
 from attnretrieval.inputs import precomputed
 from attnretrieval.inputs.dataset import load_dataset
-from attnretrieval.inputs.files import InputError
 from attnretrieval.inputs.precomputed import is_precomputed, load_precomputed
+from tests.messages import refused
 
 X = np.random.default_rng(0).standard_normal((3, 4, 6)).astype(np.float32)
 TEXTS = [f"caption {i}" for i in range(15)]
@@ -35,15 +35,6 @@ def saved(save, array):
     file = io.BytesIO()
     save(file, array)
     return file.getvalue()
-
-
-def refused(call, *parts):
-    with pytest.raises(InputError) as error:
-        call()
-    message = str(error.value)
-    assert "\n" not in message
-    for part in parts:
-        assert str(part) in message
 
 
 @pytest.mark.parametrize("features", [X, X.astype(np.float16), X.astype(np.float64)], ids=lambda x: str(x.dtype))

@@ -8,9 +8,9 @@ import time
 import numpy as np
 import pytest
 
-from attnretrieval.inputs.files import InputError
 from attnretrieval.inputs.regions import RegionProjection, grid_boxes, open_regions, write_manifest
 from attnretrieval.shapes import ShapeError
+from tests.messages import refused
 
 NAMES = ["b.jpg", "猫.jpg", "a b.png"]
 
@@ -22,15 +22,6 @@ def make_store(folder, names=NAMES, grid=(2, 3), d_v=5, features=None):
     np.save(folder / "features.npy", features)
     write_manifest(folder, names, np.arange(2 * len(names)).reshape(-1, 2) + 100, grid_boxes(*grid), grid, "patches")
     return features
-
-
-def refused(call, *parts):
-    with pytest.raises(InputError) as error:
-        call()
-    message = str(error.value)
-    assert "\n" not in message
-    for part in parts:
-        assert str(part) in message
 
 
 def test_round_trip(tmp_path):
