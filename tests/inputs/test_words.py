@@ -177,6 +177,12 @@ def test_json_there_and_back():
             Vocabulary(tokens)
 
 
+def test_extended_keeps_the_old_numbers():
+    vocabulary = Vocabulary.build(["b a b"])
+    longer = vocabulary.extended(["a d", "e d b"])
+    assert longer.tokens == [*vocabulary.tokens, "d", "e"]
+
+
 def test_the_cutter_is_noted_and_missed(monkeypatch):
     pytest.importorskip("jieba")
     vocabulary = Vocabulary.build(["雪地里的狗"])
