@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from attnretrieval.course import reference
 from attnretrieval.equations.fusion import FUSIONS, fuse_add, fuse_concat, fuse_gate
 from attnretrieval.shapes import ShapeError
-from tests.equations import reference
 
 RNG = np.random.default_rng(0)
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from attnretrieval.course import reference
 from attnretrieval.equations.info_nce import info_nce, info_nce_backward
 from attnretrieval.shapes import ShapeError
-from tests.equations import reference
 from tests.equations.test_triplet import POSITIVES
 
 RNG = np.random.default_rng(0)

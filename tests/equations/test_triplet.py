@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from attnretrieval.course import reference
 from attnretrieval.equations.triplet import VIOLATIONS, triplet_loss, triplet_loss_backward
 from attnretrieval.shapes import ShapeError
-from tests.equations import reference
 
 RNG = np.random.default_rng(0)
 SEVERAL = np.eye(3, dtype=bool)[[0, 0, 1, 2, 1, 0]]
