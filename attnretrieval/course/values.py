@@ -204,6 +204,7 @@ def _extreme_pool(**extra: tuple[int, ...]) -> Callable[[Draw], Extreme]:
         padded = _padded(draw(*NO_REGION.shape, 4), NO_REGION, 1e6)
         return {
             "all below 0": ({"F": below_zero, "mask": NO_REGION, **query}, {}),
+            "far below 0": ({"F": 1e4 * below_zero, "mask": NO_REGION, **query}, {}),
             "large numbers in the padding": ({"F": padded, "mask": NO_REGION, **query}, {}),
             "equal tokens": ({"F": np.ones((3, 4)), **query}, {}),
         }
