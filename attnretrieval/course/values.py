@@ -180,6 +180,7 @@ def _padded(X: Array, mask: Array, padding: float) -> Array:
 def _extreme_softmax(draw: Draw) -> Extreme:
     return {
         "rows far apart": ({"S": np.array([[1e4, 9999.0, 0.0], [-1e4, -9999.0, -1e4]])}, {}),
+        "large scores, masked": ({"S": 1e4 + 100 * draw(*NO_REGION.shape), "mask": NO_REGION}, {}),
         "equal scores": ({"S": np.full((2, 3), 7.0)}, {}),
         **{f"{padding} in the padding": ({"S": _padded(draw(*NO_REGION.shape), NO_REGION, padding), "mask": NO_REGION}, {})
            for padding in (1e9, -1e9, np.inf, np.nan)},
