@@ -216,7 +216,8 @@ def _zero_vector(*names: str) -> Callable[[Draw], Extreme]:
     def make(draw: Draw) -> Extreme:
         inputs = {name: draw(3, 4) for name in names}
         inputs[names[-1]][1] = 0
-        return {"a zero vector": (inputs, {})}
+        inputs[names[-1]][2] *= 1e-6                                   # so short that ε shows
+        return {"a zero vector and a short one": (inputs, {})}
     return make
 
 

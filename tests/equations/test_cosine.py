@@ -59,3 +59,5 @@ def test_wrong_shapes_are_explained():
         cosine_similarity(np.ones((2, 4)), np.ones((3, 5)))
     with pytest.raises(ShapeError, match=r"G_v has shape \(4,\), expected at least 2 axes"):
         cosine_similarity(np.ones((2, 4)), np.ones(4))
+    with pytest.raises(ShapeError, match=r"G_t has shape \(4,\), expected at least 2 axes"):
+        cosine_similarity(np.ones(4), np.ones((2, 4)))
