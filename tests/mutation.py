@@ -29,6 +29,7 @@ from attnretrieval.course.mutants import cases_of, first_wrong_gradient, first_w
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "attnretrieval"
+TESTS = {"model": ["tests/test_model.py"], "axes": ["tests/test_gradcheck.py"]}     # elsewhere the file's own, and EVERY
 EVERY = ("tests/equations/test_every_case.py", "tests/test_backend.py::test_every_equation_refuses_a_mix")
 
 SWAPS = {
@@ -181,8 +182,7 @@ sys.exit(pytest.main(arguments))
 def tests_pass(file: str, source: str) -> bool:
     """The tests of the file, in a Python of its own in which `source` stands for it."""
     name = "attnretrieval.model" if file == "model" else f"attnretrieval.equations.{file}"
-    tests = ["tests/test_model.py"] if file == "model" else [f"tests/equations/test_{file}.py", *EVERY]
-    tests = [test for test in tests if (ROOT / test.partition("::")[0]).exists()]    # axes.py has none of its own
+    tests = TESTS.get(file, [f"tests/equations/test_{file}.py", *EVERY])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "changed.py")
         path.write_text(source, "utf-8")

@@ -37,6 +37,12 @@ def test_the_temperature_is_held_at_the_ends_of_its_range(tau, held):
     assert info_nce_backward(np.asarray(1.0), cache).d_log_temperature == 0
 
 
+@pytest.mark.parametrize("tau", [0.01, 1.0])
+def test_exactly_at_an_end_of_its_range_the_temperature_is_held(tau):
+    _, cache = info_nce(RNG.normal(size=(4, 4)), np.asarray(math.log(tau)), np.eye(4, dtype=bool))
+    assert info_nce_backward(np.asarray(1.0), cache).d_log_temperature == 0
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_confident_scores_do_not_overflow(dtype):
     S = np.asarray([[1, -1], [1, -1]], dtype)

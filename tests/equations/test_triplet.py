@@ -47,6 +47,13 @@ def test_nothing_violates_nothing_is_learnt():
     assert float(loss) == 0 and np.all(triplet_loss_backward(np.asarray(1.0), cache).d_S == 0)
 
 
+@pytest.mark.parametrize("violations", VIOLATIONS)
+def test_a_hinge_at_exactly_zero_has_no_gradient(violations):
+    S = np.array([[0.5, 0.25], [0.0, 0.5]])                            # margin 0.25: caption 0 and image 1 touch their hinges
+    loss, cache = triplet_loss(S, np.eye(2, dtype=bool), 0.25, violations)
+    assert float(loss) == 0 and np.all(triplet_loss_backward(np.asarray(1.0), cache).d_S == 0)
+
+
 def test_the_hardest_of_two_equal_negatives_is_the_first():
     S = np.array([[0.0, 0.5, 0.5]])
     _, cache = triplet_loss(S, np.array([[True, False, False]]), 0.2, "hardest")

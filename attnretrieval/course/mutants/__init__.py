@@ -22,7 +22,7 @@ or stay must occur in the source exactly once.
                 values that a gradient check does not look at
 
     results = score()
-    print(report(results))          # "250 of 250 mutants rejected", and those that were not
+    print(report(results))          # "459 of 459 mutants rejected", and those that were not
 
 A mutant that raises is not counted as rejected: it would be noticed without any check.
 """
