@@ -29,7 +29,7 @@ from attnretrieval.course.mutants import cases_of, first_wrong_gradient, first_w
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "attnretrieval"
-TESTS = {"model": ["tests/test_model.py"], "axes": ["tests/test_gradcheck.py"]}     # elsewhere the file's own, and EVERY
+TESTS = {"model": ["tests/test_model.py"]}      # elsewhere tests/equations/test_<file>.py, and EVERY
 EVERY = ("tests/equations/test_every_case.py", "tests/test_backend.py::test_every_equation_refuses_a_mix")
 
 SWAPS = {
