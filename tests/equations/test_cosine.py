@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from attnretrieval.course import reference
 from attnretrieval.equations.cosine import cosine_similarity, cosine_similarity_backward, l2_normalise, l2_normalise_backward
 from attnretrieval.shapes import ShapeError
-from tests.equations import reference
 
 RNG = np.random.default_rng(0)
 
@@ -59,3 +59,5 @@ def test_wrong_shapes_are_explained():
         cosine_similarity(np.ones((2, 4)), np.ones((3, 5)))
     with pytest.raises(ShapeError, match=r"G_v has shape \(4,\), expected at least 2 axes"):
         cosine_similarity(np.ones((2, 4)), np.ones(4))
+    with pytest.raises(ShapeError, match=r"G_t has shape \(4,\), expected at least 2 axes"):
+        cosine_similarity(np.ones(4), np.ones((2, 4)))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from attnretrieval.course import reference
 from attnretrieval.equations.cross_attention import cross_attention
 from attnretrieval.shapes import ShapeError
-from tests.equations import reference
 
 RNG = np.random.default_rng(0)
 MASK = np.array([[True, True, False, True, False], [False, False, False, False, True], [False] * 5])
@@ -82,5 +82,9 @@ def test_wrong_inputs_are_explained():
         cross_attention(H, H_other, np.ones(2, bool))
     with pytest.raises(ShapeError, match=r"log_scale has shape \(1,\), expected \(\)"):
         cross_attention(H, H_other, log_scale=np.ones(1))
+    with pytest.raises(ShapeError, match=r"H has shape \(4,\), expected at least 2 axes"):
+        cross_attention(H[0], H_other)
+    with pytest.raises(ShapeError, match=r"H_other has shape \(4,\), expected at least 2 axes"):
+        cross_attention(H, H_other[0])
     with pytest.raises(ShapeError, match="d=4 cannot be split into 3 heads"):
         cross_attention(H, H_other, heads=3)

@@ -32,6 +32,11 @@ def test_one_draw_may_serve_all_tokens():
     np.testing.assert_array_equal(Y[:, 0], Y[:, 2])
 
 
+def test_a_keep_of_fewer_axes_serves_the_whole_batch():
+    X, keep = np.ones((2, 3, 4)), np.array([0.0, 2, 0, 2])
+    np.testing.assert_array_equal(dropout(X, keep)[0], np.broadcast_to(keep, X.shape))
+
+
 @pytest.mark.parametrize("p", [-0.1, 1.0, 1.5])
 def test_a_probability_out_of_range(p):
     with pytest.raises(ValueError, match="must be at least 0 and below 1"):
@@ -41,3 +46,5 @@ def test_a_probability_out_of_range(p):
 def test_a_keep_that_does_not_fit():
     with pytest.raises(ShapeError, match=r"keep has shape \(3, 4\), which does not broadcast to \(3, 1\)"):
         dropout(np.ones((3, 1)), np.ones((3, 4)))
+    with pytest.raises(ShapeError, match="keep has dtype bool, expected floats"):
+        dropout(np.ones((3, 4)), np.ones((3, 4), bool))

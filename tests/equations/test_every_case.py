@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from attnretrieval.course.cases import CASES
+from attnretrieval.shapes import ShapeError
 
 
 def variants(name: str, dtype=np.float64):
@@ -62,3 +63,14 @@ def test_read_only_inputs_are_enough(name):
             if isinstance(x, np.ndarray):
                 x.flags.writeable = False
         run(name, inputs, options)
+
+
+@pytest.mark.parametrize("name", sorted(set(CASES) - {"split_heads", "join_heads", "cosine_attention"}))
+def test_integers_are_refused(name):
+    """A product of integers would overflow or round without a word. Heads may hold anything; cross-attention checks for
+    cosine_attention."""
+    inputs, options = next(iter(variants(name)))[1]
+    for key, x in inputs.items():
+        if x is not None and x.dtype.kind == "f":
+            with pytest.raises(ShapeError, match="expected floats"):
+                CASES[name].forward(**{**inputs, key: x.astype(int)}, **options)

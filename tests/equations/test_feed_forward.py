@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from attnretrieval.course import reference
 from attnretrieval.equations.feed_forward import feed_forward, feed_forward_backward
 from attnretrieval.shapes import ShapeError
-from tests.equations import reference
 
 RNG = np.random.default_rng(0)
 
@@ -30,3 +30,7 @@ def test_at_the_kink_the_gradient_is_zero():
 def test_wrong_shapes_are_explained():
     with pytest.raises(ShapeError, match=r"axis 1 of W_1 \(6\) must equal axis 0 of W_2 \(7\)"):
         feed_forward(np.ones((3, 4)), np.ones((4, 6)), np.ones(6), np.ones((7, 5)), np.ones(5))
+    with pytest.raises(ShapeError, match=r"W_1 has shape \(4,\), expected 2 axes"):
+        feed_forward(np.ones((3, 4)), np.ones(4), np.ones(6), np.ones((6, 5)), np.ones(5))
+    with pytest.raises(ShapeError, match=r"W_2 has shape \(6,\), expected 2 axes"):
+        feed_forward(np.ones((3, 4)), np.ones((4, 6)), np.ones(6), np.ones(6), np.ones(5))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from attnretrieval.course import reference
 from attnretrieval.equations.fusion import FUSIONS, fuse_add, fuse_concat, fuse_gate
 from attnretrieval.shapes import ShapeError
-from tests.equations import reference
 
 RNG = np.random.default_rng(0)
 
@@ -66,5 +66,9 @@ def test_wrong_shapes_are_explained():
         fuse_add(H, np.ones((3, 6)))
     with pytest.raises(ShapeError, match=r"W has shape \(4, 4\), expected \(8, 4\); one row a feature of H, then"):
         fuse_concat(H, H, np.ones((4, 4)), np.ones(4))
+    with pytest.raises(ShapeError, match=r"W has shape \(8,\), expected \(8, 8\)"):
+        fuse_concat(H, H, np.ones(8), np.ones(4))
+    with pytest.raises(ShapeError, match=r"C has shape \(4,\), expected at least 2 axes"):
+        fuse_concat(H, H[0], np.ones((8, 4)), np.ones(4))
     with pytest.raises(ShapeError, match=r"axis -1 of W \(5\) must equal axis -1 of H \(4\); one gate a feature"):
         fuse_gate(H, H, np.ones((8, 5)), np.ones(5))

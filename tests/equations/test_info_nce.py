@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from attnretrieval.course import reference
 from attnretrieval.equations.info_nce import info_nce, info_nce_backward
 from attnretrieval.shapes import ShapeError
-from tests.equations import reference
 from tests.equations.test_triplet import POSITIVES
 
 RNG = np.random.default_rng(0)
@@ -34,6 +34,12 @@ def test_the_temperature_is_held_at_the_ends_of_its_range(tau, held):
     S, positives = 0.1 * RNG.normal(size=(4, 4)), np.eye(4, dtype=bool)
     loss, cache = info_nce(S, np.asarray(math.log(tau)), positives)
     assert float(loss) == pytest.approx(reference.info_nce(S, positives, held), rel=1e-11)
+    assert info_nce_backward(np.asarray(1.0), cache).d_log_temperature == 0
+
+
+@pytest.mark.parametrize("tau", [0.01, 1.0])
+def test_exactly_at_an_end_of_its_range_the_temperature_is_held(tau):
+    _, cache = info_nce(RNG.normal(size=(4, 4)), np.asarray(math.log(tau)), np.eye(4, dtype=bool))
     assert info_nce_backward(np.asarray(1.0), cache).d_log_temperature == 0
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from attnretrieval.course import reference
 from attnretrieval.equations.multi_head import multi_head_attention
 from attnretrieval.shapes import ShapeError
-from tests.equations import reference
 
 RNG = np.random.default_rng(0)
 MASK = np.array([[True, True, False], [False, True, False]])
@@ -45,3 +45,5 @@ def test_wrong_inputs_are_explained():
         multi_head_attention(X, **p, mask=np.ones((2, 4), bool))
     with pytest.raises(ShapeError, match=r"axis -1 of X \(6\) must equal axis 0 of W \(5\)"):
         multi_head_attention(np.ones((2, 3, 6)), **p)
+    with pytest.raises(ShapeError, match=r"X has shape \(5,\), expected at least 2 axes"):
+        multi_head_attention(np.ones(5), **p)

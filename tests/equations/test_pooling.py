@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from attnretrieval.course import reference
 from attnretrieval.equations.pooling import POOLINGS, pool_attention, pool_max, pool_max_backward, pool_mean, pool_weights
 from attnretrieval.shapes import ShapeError
-from tests.equations import reference
 
 RNG = np.random.default_rng(0)
 MASK = np.array([[True, True, False, True, False], [False, False, True, False, False], [False] * 5])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from attnretrieval.course import reference
 from attnretrieval.equations.token_cosine import token_cosine
 from attnretrieval.shapes import ShapeError
-from tests.equations import reference
 
 RNG = np.random.default_rng(0)
 
@@ -24,6 +24,9 @@ def test_a_token_with_nothing_to_look_at_scores_zero():
 
 
 def test_wrong_shapes_are_explained():
+    for H, C, name in ((np.ones(4), np.ones((3, 4)), "H"), (np.ones((3, 4)), np.ones(4), "C")):
+        with pytest.raises(ShapeError, match=rf"{name} has shape \(4,\), expected at least 2 axes"):
+            token_cosine(H, C)
     with pytest.raises(ShapeError, match="one context a token"):
         token_cosine(np.ones((3, 4)), np.ones((2, 4)))
     with pytest.raises(ShapeError, match="token and context share d"):

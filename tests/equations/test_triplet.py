@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from attnretrieval.course import reference
 from attnretrieval.equations.triplet import VIOLATIONS, triplet_loss, triplet_loss_backward
 from attnretrieval.shapes import ShapeError
-from tests.equations import reference
 
 RNG = np.random.default_rng(0)
 SEVERAL = np.eye(3, dtype=bool)[[0, 0, 1, 2, 1, 0]]
@@ -44,6 +44,13 @@ def test_a_better_caption_of_the_same_image_is_no_violation():
 
 def test_nothing_violates_nothing_is_learnt():
     loss, cache = triplet_loss(np.eye(3), np.eye(3, dtype=bool), 0.2)
+    assert float(loss) == 0 and np.all(triplet_loss_backward(np.asarray(1.0), cache).d_S == 0)
+
+
+@pytest.mark.parametrize("violations", VIOLATIONS)
+def test_a_hinge_at_exactly_zero_has_no_gradient(violations):
+    S = np.array([[0.5, 0.25], [0.0, 0.5]])                            # margin 0.25: caption 0 and image 1 touch their hinges
+    loss, cache = triplet_loss(S, np.eye(2, dtype=bool), 0.25, violations)
     assert float(loss) == 0 and np.all(triplet_loss_backward(np.asarray(1.0), cache).d_S == 0)
 
 

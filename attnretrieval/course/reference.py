@@ -1,6 +1,8 @@
-"""The equations once more, as loops over Python numbers, written from their formulas and from nothing in the package.
+"""The equations once more, as loops over Python numbers, written from their formulas and from nothing else in the package.
 
-Slow and plain. Arrays are indexed, never operated on; every function takes one sequence, without leading axes.
+Slow and plain. Arrays are indexed, never operated on; every function takes one sequence, without leading axes (values.py
+lays them over batches). What they return is what a right forward returns: a wrong forward whose backward is wrong in the same
+way passes every gradient check, and only a comparison of values finds it.
 """
 
 from __future__ import annotations
@@ -24,12 +26,16 @@ def dot(a, b) -> float:
     return math.fsum(float(x) * float(y) for x, y in zip(a, b, strict=True))
 
 
-def length(a) -> float:
-    return math.sqrt(dot(a, a))
+def length(a, eps: float = 0.0) -> float:
+    return math.sqrt(dot(a, a) + eps)
 
 
-def cosine(a, b) -> float:
-    return dot(a, b) / (length(a) * length(b))
+def normalised(a, eps: float = 0.0) -> list[float]:
+    return [float(x) / length(a, eps) for x in a]
+
+
+def cosine(a, b, eps: float = 0.0) -> float:
+    return dot(a, b) / (length(a, eps) * length(b, eps))
 
 
 def linear(X, W, b=None) -> np.ndarray:
@@ -50,9 +56,9 @@ def attention(Q, K, V, mask=None) -> tuple[np.ndarray, np.ndarray]:
     return np.array([weighted_sum(a, V) for a in A]), A
 
 
-def cosine_attention(Q, K, V, log_scale, mask=None) -> np.ndarray:
+def cosine_attention(Q, K, V, log_scale, mask=None, eps: float = 0.0) -> np.ndarray:
     scale = math.exp(float(log_scale))
-    return np.array([weighted_sum(softmax([scale * cosine(q, k) for k in K], mask), V) for q in Q])
+    return np.array([weighted_sum(softmax([scale * cosine(q, k, eps) for k in K], mask), V) for q in Q])
 
 
 def by_head(function, heads: int, *arrays) -> np.ndarray:
@@ -65,6 +71,44 @@ def multi_head(X, p, mask=None, heads: int = 1) -> np.ndarray:
     Q, K, V = (linear(X, p[f"W_{name}"], p[f"b_{name}"]) for name in "QKV")
     Y = by_head(lambda q, k, v: attention(q, k, v, mask)[0], heads, Q, K, V)
     return linear(Y, p["W_O"], p["b_O"])
+
+
+def cross_attention(H, H_other, mask=None, W_Q=None, W_K=None, W_V=None, log_scale=None, heads: int = 1, eps: float = 0.0):
+    Q, K, V = (X if W is None else linear(X, W) for X, W in ((H, W_Q), (H_other, W_K), (H_other, W_V)))
+
+    def one_head(q, k, v):
+        return attention(q, k, v, mask)[0] if log_scale is None else cosine_attention(q, k, v, log_scale, mask, eps)
+
+    return by_head(one_head, heads, Q, K, V)
+
+
+def split_heads(X, heads: int) -> np.ndarray:
+    """Head by head, its block of features: (h, n, d / h)."""
+    n, d = X.shape
+    size = d // heads
+    return np.array([[[float(X[i, head * size + c]) for c in range(size)] for i in range(n)] for head in range(heads)])
+
+
+def join_heads(X) -> np.ndarray:
+    heads, n, size = X.shape
+    return np.array([[float(X[head, i, c]) for head in range(heads) for c in range(size)] for i in range(n)])
+
+
+def feed_forward(x, W_1, b_1, W_2, b_2) -> np.ndarray:
+    hidden = [max(0.0, u) for u in linear([x], W_1, b_1)[0]]
+    return linear([hidden], W_2, b_2)[0]
+
+
+def position_code(X, E) -> list[list[float]]:
+    return [[float(X[i][c]) + float(E[i][c]) for c in range(len(X[i]))] for i in range(len(X))]
+
+
+def embedding(E, ids) -> list[list[float]]:
+    return [[float(v) for v in E[int(i)]] for i in ids]
+
+
+def dropout(x, keep) -> list[float]:
+    return [float(v) * float(k) for v, k in zip(x, keep, strict=True)]
 
 
 def layer_norm(x, gain, bias, eps: float) -> list[float]:
@@ -83,8 +127,12 @@ def pool_max(F, mask=None) -> list[float]:
     return [max((float(row[c]) for row in real), default=0.0) for c in range(F.shape[1])]
 
 
+def pool_weights(F, u, mask=None) -> list[float]:
+    return softmax([dot(row, u) / math.sqrt(len(u)) for row in F], mask)
+
+
 def pool_attention(F, u, mask=None) -> list[float]:
-    return weighted_sum(softmax([dot(row, u) / math.sqrt(len(u)) for row in F], mask), F)
+    return weighted_sum(pool_weights(F, u, mask), F)
 
 
 def fuse(kind: str, H, C, W=None, b=None) -> np.ndarray:
@@ -130,7 +178,9 @@ def info_nce(S, positives, tau: float) -> float:
         for row, answers in zip(scores, right, strict=True):
             count = sum(bool(a) for a in answers)
             if count:
-                P = softmax([float(s) / tau for s in row])
-                losses.append(-sum(math.log(p) for p, a in zip(P, answers, strict=True) if a) / count)
+                Z = [float(s) / tau for s in row]
+                top = max(Z)
+                log_total = top + math.log(math.fsum(math.exp(z - top) for z in Z))
+                losses.append(sum(log_total - z for z, a in zip(Z, answers, strict=True) if a) / count)
         halves.append(sum(losses) / len(losses))
     return sum(halves) / 2
