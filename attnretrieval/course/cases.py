@@ -98,7 +98,7 @@ def case(forward: Callable, backward: Callable, name: str = "", file: str = "") 
 
 
 def run_cases(
-    names: Sequence[str] | None = None, rng: np.random.Generator | None = None, tolerance: float = 1e-10
+    names: Sequence[str] | None = None, rng: np.random.Generator | None = None, tolerance: float | None = None
 ) -> list[Report]:
     """One report a variant. `names` are equations ("pool_max") or their files ("pooling"); None takes all."""
     rng = rng or np.random.default_rng(0)
