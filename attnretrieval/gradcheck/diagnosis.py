@@ -247,27 +247,74 @@ def _shown(indexes: list[int]) -> str:
 
 
 def path(wrong: Wrong) -> Diagnosis | None:
-    """A combination of the declared paths, with other numbers than 1 in front."""
+    """The declared paths with a wrong number in front: 0 (missing), -1, 2, or 1 before one that must not exist."""
     shares = {name: share for name, share in wrong.shares.items() if relative(share, 0 * share, wrong.floor) > 1e-9}
-    c = _combination(wrong.actual, list(shares.values()), wrong)
-    if c is None or len(shares) < 2:
+    if not shares or (len(shares) < 2 and not _forbidden(*shares)):
         return None
-    odd = {name: value for name, value in zip(shares, c, strict=True) if not _close(value, 1)}
-    missing = [name for name, value in odd.items() if abs(value) < 1e-6]
-    if missing and len(missing) == len(odd):
-        left = [name for name in shares if name not in missing]
-        if len(missing) == 1:
-            return Diagnosis(f"{missing[0]} missing", f"{wrong.d} misses the part through the {missing[0]}")
-        return Diagnosis("only one of several paths" if len(left) == 1 else f"{' and '.join(missing)} missing",
-                         f"{wrong.d} holds only the part through the {' and the '.join(left)}; missing: {', '.join(missing)}")
-    if len(odd) == 1:
-        (name, value), = odd.items()
-        code = f"sign of the {name}" if _close(value, -1) else f"{name} scaled"
-        guesses = [] if _close(value, -1) else _guesses(value, wrong)
-        return Diagnosis(code, f"in {wrong.d} the part through the {name} is {value:.4g} times the right one"
-                               + (": " + ", or ".join(guesses[:3]) + "?" if guesses else ""))
-    told = ", ".join(f"{value:.4g} times the {name}" for name, value in zip(shares, c, strict=True))
-    return Diagnosis("paths mixed", f"{wrong.d} is {told}; each should be there once")
+    found = _combination(wrong.actual, list(shares.values()), wrong)
+    c = _simple_combination(wrong, shares) if found is None else found
+    if c is None:
+        return None
+    factor = dict(zip(shares, c, strict=True))
+    odd = [name for name in shares if not abs(factor[name] - (not _forbidden(name))) < 1e-6]
+    name = _common_name(odd, list(shares))
+    values = [factor[path] for path in odd]
+    if not odd or name is None or not np.allclose(values, values[0], rtol=1e-6, atol=1e-6):
+        return _mixed(wrong, factor, odd)
+    if _forbidden(*odd):
+        return Diagnosis(f"{name} let in", f"{wrong.d} holds a part that must not be there: {name}")
+    if abs(values[0]) < 1e-6:
+        return Diagnosis(f"{name} missing", f"{wrong.d} misses the part through the {name}")
+    if _close(values[0], -1):
+        return Diagnosis(f"sign of the {name}", f"in {wrong.d} the part through the {name} has the wrong sign")
+    guesses = _guesses(values[0], wrong)
+    return Diagnosis(f"{name} scaled", f"in {wrong.d} the part through the {name} is {values[0]:.4g} times the right one"
+                                       + (": " + ", or ".join(guesses[:3]) + "?" if guesses else ""))
+
+
+def _forbidden(*paths: str) -> bool:
+    """Paths that must not exist are declared in parentheses."""
+    return bool(paths) and all(path.startswith("(") for path in paths)
+
+
+def _tags(path: str) -> list[str]:
+    return path.strip("()").split(", ")
+
+
+def _common_name(odd: list[str], paths: list[str]) -> str | None:
+    """The tag that these paths have and no other; the path itself where it is one alone."""
+    for tag in dict.fromkeys(tag for path in odd for tag in _tags(path)):
+        if {path for path in paths if tag in _tags(path)} == set(odd):
+            return tag
+    return " of ".join(_tags(odd[0])[::-1]) if len(odd) == 1 else None
+
+
+def _mixed(wrong: Wrong, factor: dict[str, float], odd: list[str]) -> Diagnosis | None:
+    """Several paths are wrong, and no one name covers them."""
+    if not odd:
+        return None
+    if _forbidden(*odd):
+        names = " and ".join(path.strip("()") for path in odd)
+        return Diagnosis(f"{names} let in", f"{wrong.d} holds parts that must not be there: {names}")
+    missing = [path for path in odd if abs(factor[path]) < 1e-6]
+    left = [path for path in factor if path not in odd and not _forbidden(path)]
+    if missing == odd and len(left) == 1:
+        return Diagnosis("only one of several paths", f"{wrong.d} holds only the part through the {left[0]}; missing: "
+                                                      + "; ".join(missing))
+    told = "; ".join(f"{value:.4g} times the {path}" for path, value in factor.items() if path in odd)
+    return Diagnosis("paths missing" if missing == odd else "paths mixed", f"{wrong.d} holds {told}")
+
+
+def _simple_combination(wrong: Wrong, shares: dict[str, Array]) -> Array | None:
+    """For a gradient of too few numbers to solve for the factors: each path there, missing, negative or doubled, one at a time
+    or several missing."""
+    right = np.array([0.0 if _forbidden(path) else 1.0 for path in shares])
+    terms = np.stack([share for share in shares.values()])
+    trials = [np.where(chosen, 1 - right, right) for chosen in itertools.product((False, True), repeat=min(len(right), 8))
+              if len(right) <= 8 and any(chosen)]
+    trials += [np.where(np.arange(len(right)) == k, value, right) for k in range(len(right)) for value in (-1.0, 2.0, 0.5)]
+    trials.sort(key=lambda c: int((c != right).sum()))
+    return next((c for c in trials if wrong.explains(np.tensordot(c, terms, axes=1))), None)
 
 
 def _combination(actual: Array, terms: list[Array], wrong: Wrong) -> Array | None:
@@ -294,7 +341,9 @@ def copies(wrong: Wrong) -> Diagnosis | None:
     for label, terms in _slices(through, y.ndim):
         if not _overlap(terms):
             continue
-        c = _combination(wrong.actual, list(terms), wrong)
+        c = _one_alone(terms, wrong)
+        if c is None:
+            c = _combination(wrong.actual, list(terms), wrong)
         if c is None:
             continue
         there = [i for i, value in enumerate(c) if abs(value) > 1e-6]
@@ -305,6 +354,12 @@ def copies(wrong: Wrong) -> Diagnosis | None:
         return Diagnosis("sum weighted", f"{wrong.d} adds up {label} with the weights "
                                          f"{', '.join(f'{value:.3g}' for value in c[:6])} instead of 1")
     return None
+
+
+def _one_alone(terms: Array, wrong: Wrong) -> Array | None:
+    """1 for the one slice that is the whole gradient, 0 for the others."""
+    alone = [i for i, term in enumerate(terms) if wrong.explains(term)]
+    return (np.arange(len(terms)) == alone[0]).astype(float) if alone else None
 
 
 def _slices(through: Array, ndim: int) -> Iterator[tuple[str, Array]]:
@@ -350,6 +405,22 @@ def _other_upstreams(y: Array, u: Array) -> Iterator[tuple[str, str, Array]]:
             yield "upstream transposed", f"the upstream gradient with axes {a} and {b} exchanged", u.swapaxes(a, b)
     yield "upstream times output", "d_out ∘ out in place of d_out", u * y
     yield "upstream absolute", "|d_out| in place of d_out", np.abs(u)
+
+
+def inner_factor(wrong: Wrong) -> Diagnosis | None:
+    """An array of the call multiplies the output and was forgotten on the way back (a gain, a dropout), or came twice."""
+    if wrong.jacobian is None:
+        return None
+    u = wrong.run.d_out[0]
+    for name, F in _known_arrays(wrong):
+        F = _aligned(F, u.shape)
+        if F is None or np.all(F == 1):
+            continue
+        if np.all(F != 0) and wrong.explains(wrong.back(u / F)):
+            return Diagnosis("factor missing", f"{wrong.d} is what remains when d_out is not multiplied by {name}")
+        if wrong.explains(wrong.back(u * F)):
+            return Diagnosis("factor there twice", f"{wrong.d} has the factor {name} too much: d_out is multiplied by it twice")
+    return None
 
 
 # --- something recognisable added or left out ------------------------------------------------------------------------
@@ -422,7 +493,7 @@ def _row_shapes(wrong: Wrong, x: Array) -> Iterator[tuple[str, str, Array]]:
 
 
 def mask_part(wrong: Wrong) -> Diagnosis | None:
-    """Right exactly where a boolean array among the inputs, or in the cache, is True (or False)."""
+    """Right exactly where a boolean array among the inputs, or in the cache, is True."""
     bad = _bad(wrong)
     for name, mask in _masks(wrong):
         here = _spread_to(mask, bad.shape)
@@ -431,9 +502,17 @@ def mask_part(wrong: Wrong) -> Diagnosis | None:
         if not bad[here].any():
             inside = _within(wrong, ~here)
             return Diagnosis("right only where the mask is True",
-                             f"{wrong.d} is right where {name} is True and wrong where it is False{inside}: masked places "
-                             "influence nothing and must get exactly 0")
-        if not bad[~here].any():
+                             f"{wrong.d} is right where {name} is True and wrong where it is False{inside}: what is False "
+                             "influences nothing and must get exactly 0")
+    return None
+
+
+def mask_complement(wrong: Wrong) -> Diagnosis | None:
+    """Right exactly where a boolean array is False."""
+    bad = _bad(wrong)
+    for name, mask in _masks(wrong):
+        here = _spread_to(mask, bad.shape)
+        if here is not None and not here.all() and here.any() and not bad[~here].any():
             return Diagnosis("right only where the mask is False",
                              f"{wrong.d} is right where {name} is False and wrong where it is True{_within(wrong, here)}")
     return None
@@ -480,8 +559,17 @@ def _within(wrong: Wrong, here: Array) -> str:
     return f" ({c:.4g} times the right value there)" if c is not None and part.explains(c * expected) else ""
 
 
+def block(wrong: Wrong) -> Diagnosis | None:
+    """Wrong in one way on a block along one axis: 0 there, or with one factor."""
+    return _along_one_axis(wrong, need_a_way=True)
+
+
 def one_slice(wrong: Wrong) -> Diagnosis | None:
-    """Wrong on a block along one axis (the first token, one head's features, one item of the batch), or right only on one."""
+    """Wrong, in whatever way, on a part of one axis: the first token, one head's features, one item of the batch."""
+    return _along_one_axis(wrong, need_a_way=False)
+
+
+def _along_one_axis(wrong: Wrong, need_a_way: bool) -> Diagnosis | None:
     bad = _bad(wrong)
     if bad.all():
         return None
@@ -495,6 +583,8 @@ def one_slice(wrong: Wrong) -> Diagnosis | None:
         where = np.zeros(bad.shape, bool)
         np.moveaxis(where, axis, 0)[wrong_at] = True
         inside = _within(wrong, where)
+        if bad[where].mean() < 0.5 or (need_a_way and not inside):
+            continue
         if len(right_at) < len(wrong_at) or (inside == " (0 there)" and len(right_at) == 1):
             return Diagnosis("right on one slice" if len(right_at) == 1 else "right on a block",
                              f"{wrong.d} is right only at {_shown(right_at)} of axis {axis}{inside}")
@@ -535,6 +625,8 @@ def _known_factor(c: Array | None, wrong: Wrong) -> Diagnosis | None:
         if F is None or np.all(F == 1):
             continue
         for label, factor in ((name, F), (f"(1 - {name})", 1 - F), (f"{name}²", F * F), (f"(1 - {name}²)", 1 - F * F)):
+            if wrong.close(factor * wrong.actual, wrong.expected) and factor.any():
+                return Diagnosis("factor missing", f"the factor {label} is missing")
             if wrong.explains(factor * wrong.expected):
                 return Diagnosis("factor there twice", f"a factor {label} too much")
             if np.all(factor != 0) and wrong.explains(wrong.expected / factor):
@@ -565,6 +657,15 @@ def _aligned(F: Array, shape: tuple[int, ...]) -> Array | None:
         except ValueError:
             pass
     return None
+
+
+def some_elements(wrong: Wrong) -> Diagnosis | None:
+    """Most elements are right: a wrong index, an entry overwritten."""
+    bad = _bad(wrong)
+    if not 0 < bad.sum() <= max(1, bad.size // 4):
+        return None
+    places = ", ".join(str([int(i) for i in place]) for place in np.argwhere(bad)[:4])
+    return Diagnosis("wrong on some elements", f"{wrong.d} is right but for {places}{_within(wrong, bad)}")
 
 
 # --- a wrong shape ---------------------------------------------------------------------------------------------------
@@ -602,6 +703,6 @@ SHAPE_DIAGNOSES: tuple[Callable[[Wrong], Diagnosis | None], ...] = (
     shape_swapped, shape_transposed, shape_reshaped, shape_unsummed,
 )
 DIAGNOSES: tuple[Callable[[Wrong], Diagnosis | None], ...] = (
-    zero, sign, scaled, transposed, swapped, path, permuted, copies, upstream, row_terms, recognised, mask_part,
-    factor_by_row, factor_by_element, one_slice,
+    zero, sign, scaled, transposed, swapped, path, permuted, mask_part, block, factor_by_row, factor_by_element, inner_factor,
+    copies, upstream, recognised, row_terms, mask_complement, one_slice, some_elements,
 )

@@ -10,7 +10,8 @@ Two ways to say that an equation has kinks:
 
 For g = max(F_1, F_2) at F_1 = F_2 each of d_F_1, d_F_2 may lie in [0, 1]. That alone would accept 1 and 1, or 0 and 0. Along
 v = (v_1, v_2) > 0 it holds that D₊ = max(v), D₋ = min(v), and d_F·v must lie between; neither v_1 + v_2 nor 0 does. So the same
-is asked along random positive directions, one output at a time (two outputs that bend opposite ways would hide each other).
+is asked along random positive directions and along v = 1, one output at a time: two that bend opposite ways would hide each
+other.
 """
 
 from __future__ import annotations
@@ -111,26 +112,32 @@ def _bends_smoothly(run: Run, name: str, v: Array) -> bool:
 def check_between(run: Run) -> list[Problem]:
     """Along positive directions the gradient of each output that bends lies between its one-sided slopes."""
     _, cache = run.forward(**run.arguments())
-    sizes = [y.size for y in run.out]
     problems = []
-    for name in run.floats:
-        if run.grads.get(name) is None or run.grads[name].shape != run.inputs[name].shape:
-            continue
-        for _ in range(4):
-            v = run.rng.uniform(0.5, 1.5, size=run.inputs[name].shape)
-            below, above = one_sided(run, name, v)
-            room = 10 * _rounding(run, below, above)
-            for k in np.flatnonzero(np.abs(above - below) > room)[:16]:
-                slope = float((run.gradients(cache, _one_output(run, sizes, int(k)))[name] * v).sum())
-                if not min(below[k], above[k]) - room <= slope <= max(below[k], above[k]) + room:
-                    problems.append(Problem(
-                        name, f"at a tie: along a random direction output {k} has the slope {slope:.6g}, which is not between "
-                        f"its one-sided slopes {below[k]:.6g} and {above[k]:.6g}: does the gradient go to all that tie?",
-                        "not between the one-sided derivatives"))
-                    break
-            else:
-                continue
-            break
+    for name, d_x in run.present:
+        if d_x.shape == run.inputs[name].shape:
+            problems += _between_along(run, name, cache)[:1]
+    return problems
+
+
+def _between_along(run: Run, name: str, cache: Any) -> list[Problem]:
+    """One problem for each output whose slope is wrong along one of a few directions."""
+    shape, sizes = run.inputs[name].shape, [y.size for y in run.out]
+    # along ones all that tie move together: nothing bends there, and the slope is exact
+    directions = [np.ones(shape), *(run.rng.uniform(0.5, 1.5, size=shape) for _ in range(4))]
+    sides = [one_sided(run, name, v) for v in directions]
+    rooms = [10 * _rounding(run, below, above) for below, above in sides]
+    bends = np.any([np.abs(above - below) > room for (below, above), room in zip(sides, rooms, strict=True)], axis=0)
+    problems = []
+    for k in np.flatnonzero(bends)[:16]:
+        d_x = run.gradients(cache, _one_output(run, sizes, int(k)))[name]
+        for v, (below, above), room in zip(directions, sides, rooms, strict=True):
+            slope, low, high = float((d_x * v).sum()), *sorted((float(below[k]), float(above[k])))
+            if not low - room <= slope <= high + room:
+                problems.append(Problem(
+                    name, f"at a tie: along a random direction output {k} has the slope {slope:.6g}, which is not between "
+                    f"its one-sided slopes {low:.6g} and {high:.6g}: does the gradient go to all that tie, or to none?",
+                    "not between the one-sided derivatives"))
+                break
     return problems
 
 

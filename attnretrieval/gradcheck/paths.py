@@ -36,12 +36,12 @@ def path_gradients(run: Run, paths: Callable) -> dict[str, dict[str, Array]]:
 
     def listen(name: str, path: str = "") -> Array | None:
         marks[name, path] = None
-        return run.inputs[name]
+        return run.inputs.get(name)
 
     paths(listen, **rest)
     shares: dict[str, dict[str, Array]] = {}
     for name, path in marks:
-        x = run.inputs[name]
+        x = run.inputs.get(name)
         if not is_float(x):
             continue
         share = shares.setdefault(name, {})[path] = np.empty(x.shape)
@@ -54,7 +54,7 @@ def _loss(run: Run, paths: Callable, rest: dict[str, Any], name: str, path: str,
     def use(name_: str, path_: str = "") -> Array | None:
         if (name_, path_) == (name, path):
             return stepped
-        x = run.inputs[name_]
+        x = run.inputs.get(name_)
         return x.astype(np.complex128) if is_float(x) else x
 
     return sum((d * y).sum() for d, y in zip(run.d_out, parts(paths(use, **rest)), strict=True))
