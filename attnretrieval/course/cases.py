@@ -414,6 +414,8 @@ def _(draw):
     yield "one sequence", {"H": draw(N, D), "C": draw(N, D)}, {}
     yield "batch", {"H": draw(N_T, N, D), "C": draw(N_T, N, D)}, {}
     yield "one text, contexts from many images", {"H": draw(N_T, 1, N, D), "C": draw(N_T, N_V, N, D)}, {}
+    yield "one context, many texts", {"H": draw(N_T, N_V, N, D), "C": draw(N_V, N, D)}, {}
+    yield "a zero vector", {"H": draw(N, D) * np.array([[1], [0], [1]], draw.dtype), "C": draw(N, D)}, {}
 
 
 def _positives() -> dict[str, Array]:

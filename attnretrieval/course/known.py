@@ -134,13 +134,17 @@ def embedding_paths(x: Marked, ids: Array) -> Array:
 
 
 def fuse_gate_paths(x: Marked) -> Array:
-    H, C, d = x("H", "direct"), x("C", "direct"), x("H", "direct").shape[-1]
-    W, b = x("W", "gate"), x("b", "gate")
-    U = x("H", "gate") @ W[:d] + b
-    if C is not None:
-        U = U + x("C", "gate") @ W[d:]
-    G = 0.5 * (1 + np.tanh(0.5 * U))
-    return G * H if C is None else G * H + (1 - G) * C
+    """F = G_H ∘ H + C - G_C ∘ C, with the gate of the token and that of the context apart."""
+    def gate(path: str) -> Array:
+        U = x("H", path) @ x("W", path)[:d] + x("b", path)
+        if C is not None:
+            U = U + x("C", path) @ x("W", path)[d:]
+        return 0.5 * (1 + np.tanh(0.5 * U))
+
+    H, C = x("H", "direct"), x("C", "direct, all")
+    d = H.shape[-1]
+    kept = gate("gate, token") * H
+    return kept if C is None else kept + C - gate("gate, context") * x("C", "direct, gated")
 
 
 def pool_mean_paths(x: Marked, mask: Array | None = None) -> Array:

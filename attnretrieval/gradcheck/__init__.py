@@ -39,6 +39,7 @@ from attnretrieval.gradcheck.run import is_float, start
 
 __all__ = ["Problem", "Report", "Row", "check_gradient"]
 
+NO_REASON = ("wrong dtype", "shares memory", "inaccurate in float32")      # these do not explain a wrong value
 LIMIT = 1000                # elements of one input up to which each is differentiated
 
 
@@ -72,11 +73,18 @@ def check_gradient(
     if kinks == "between":
         problems += check_between(run)
     for row in rows:
-        for problem in problems:
-            if problem.input == row.name:
-                row.problems.append(problem.text)
-                if row.diagnosis in (None, "unexplained") and problem.code:
-                    row.diagnosis = problem.code
+        _add_problems(row, [problem for problem in problems if problem.input == row.name])
     names = {row.name for row in rows}
     general = [p.text if p.input is None else f"{p.input}: {p.text}" for p in problems if p.input not in names]
     return Report(name or getattr(forward, "__name__", "forward"), rows, general, tolerance, run.notes, bound)
+
+
+def _add_problems(row: Row, problems: list[Problem]) -> None:
+    """The broken rules of one input; the first that can be the reason of a wrong value names an unexplained one."""
+    row.problems += [problem.text for problem in problems]
+    codes = [problem.code for problem in problems if problem.code is not None]
+    reasons = [code for code in codes if code not in NO_REASON]
+    if row.diagnosis is None and codes:
+        row.diagnosis = (reasons or codes)[0]
+    elif row.diagnosis == "unexplained" and reasons:
+        row.diagnosis = reasons[0]

@@ -70,7 +70,7 @@ def check_dtypes(run: Run) -> list[Problem]:
             Problem(None, f"with {wanted} inputs the output has dtype {y.dtype}") for y in parts(out) if y.dtype != wanted
         ]
         problems += [
-            Problem(name, f"with {wanted} inputs d_{name} has dtype {d_x.dtype}")
+            Problem(name, f"with {wanted} inputs d_{name} has dtype {d_x.dtype}", "wrong dtype")
             for name, d_x in grads.items() if d_x is not None and d_x.dtype != wanted
         ]
     return problems
@@ -95,7 +95,7 @@ def check_unchanged(run: Run) -> list[Problem]:
     def compare(who: str) -> None:
         for name, x in given.items():
             if isinstance(x, np.ndarray) and x.tobytes() != mine[name].tobytes():
-                problems.append(Problem(name, f"the {who} writes into {name}; compute on a copy"))
+                problems.append(Problem(name, f"the {who} writes into {name}; compute on a copy", "writes into its inputs"))
                 mine[name][...] = x
         if any(d.tobytes() != kept.tobytes() for d, kept in zip(d_out, run.d_out, strict=True)):
             problems.append(Problem(None, f"the {who} writes into the upstream gradient; compute on a copy"))
@@ -121,7 +121,7 @@ def check_aliases(run: Run) -> list[Problem]:
     for i, (name, d_x) in enumerate(grads):
         others = [*arrays, *(("the upstream gradient", d) for d in d_out), *((f"d_{other}", g) for other, g in grads[:i])]
         problems += [
-            Problem(name, f"d_{name} shares memory with {other}; return a copy")
+            Problem(name, f"d_{name} shares memory with {other}; return a copy", "shares memory")
             for other, x in others if np.shares_memory(d_x, x)
         ]
     return problems

@@ -22,7 +22,7 @@ import numpy as np
 
 from attnretrieval.backend import Array
 from attnretrieval.gradcheck.derivatives import jacobian
-from attnretrieval.gradcheck.paths import path_gradients
+from attnretrieval.gradcheck.paths import path_jacobians
 from attnretrieval.gradcheck.run import Run, relative
 
 
@@ -72,9 +72,13 @@ class Wrong:
     @cached_property
     def shares(self) -> dict[str, Array]:
         """The right gradient, path by path; empty where no paths are declared."""
-        if self.paths is None:
-            return {}
-        return path_gradients(self.run, self.paths).get(self.name, {})
+        u = np.concatenate([np.ravel(d) for d in self.run.d_out])
+        return {path: np.tensordot(u, J, axes=1) for path, J in self.by_path.items()}
+
+    @cached_property
+    def by_path(self) -> dict[str, Array]:
+        """d out / d x, path by path."""
+        return {} if self.paths is None else path_jacobians(self.run, self.paths, self.name)
 
 
 def diagnose(wrong: Wrong) -> Diagnosis | None:
@@ -624,7 +628,7 @@ def _known_factor(c: Array | None, wrong: Wrong) -> Diagnosis | None:
         F = _aligned(F, wrong.actual.shape)
         if F is None or np.all(F == 1):
             continue
-        for label, factor in ((name, F), (f"(1 - {name})", 1 - F), (f"{name}²", F * F), (f"(1 - {name}²)", 1 - F * F)):
+        for label, factor in _variants(name, F):
             if wrong.close(factor * wrong.actual, wrong.expected) and factor.any():
                 return Diagnosis("factor missing", f"the factor {label} is missing")
             if wrong.explains(factor * wrong.expected):
@@ -641,6 +645,10 @@ def _known_arrays(wrong: Wrong) -> Iterator[tuple[str, Array]]:
             yield name, x.astype(float)
             if x.dtype == bool:
                 yield f"the number of True in {name}", x.sum(axis=-1, keepdims=True).astype(float)
+    floats = [(name, run.inputs[name]) for name in run.floats if run.inputs[name].ndim]
+    for (a, x), (b, z) in itertools.combinations(floats, 2):
+        if x.shape == z.shape:
+            yield f"({a} - {b})", x - z
     for y in run.out:
         yield "out", y
     if hasattr(run.cache, "_asdict"):
@@ -657,6 +665,41 @@ def _aligned(F: Array, shape: tuple[int, ...]) -> Array | None:
         except ValueError:
             pass
     return None
+
+
+def path_factor(wrong: Wrong) -> Diagnosis | None:
+    """As inner_factor, in the part through one path alone: σ' without its 1 - G, a gate forgotten in the direct part."""
+    if len(wrong.by_path) < 1 or len(wrong.run.out) > 1:
+        return None
+    u = wrong.run.d_out[0]
+    groups = _groups(wrong.by_path)
+    for name, F in _known_arrays(wrong):
+        F = _aligned(F, u.shape)
+        if F is None or np.all(F == 1):
+            continue
+        for label, factor in _variants(name, F):
+            for path, J in groups.items():
+                rest = wrong.expected - np.tensordot(u.ravel(), J, axes=1)
+                if np.all(factor != 0) and wrong.explains(rest + np.tensordot((u / factor).ravel(), J, axes=1)):
+                    return Diagnosis("factor missing", f"in {wrong.d} the part through the {path} misses the factor {label}")
+                if wrong.explains(rest + np.tensordot((u * factor).ravel(), J, axes=1)):
+                    return Diagnosis("factor there twice", f"in {wrong.d} the part through the {path} has {label} too often")
+    return None
+
+
+def _groups(by_path: dict[str, Array]) -> dict[str, Array]:
+    """Each path by itself, and all paths with a tag together."""
+    groups = {path: J for path, J in by_path.items() if not _forbidden(path)}
+    for tag in dict.fromkeys(tag for path in groups for tag in _tags(path)):
+        same = [J for path, J in by_path.items() if tag in _tags(path) and not _forbidden(path)]
+        groups.setdefault(tag, np.sum(same, axis=0))
+    return groups
+
+
+def _variants(name: str, F: Array) -> list[tuple[str, Array]]:
+    """A factor, and what the derivatives of σ, tanh and a square make of it."""
+    return [(name, F), (f"(1 - {name})", 1 - F), (f"{name}²", F * F), (f"(1 - {name}²)", 1 - F * F),
+            (f"{name} (1 - {name})", F * (1 - F)), (f"{name} / (1 - {name})", F / np.where(F == 1, np.nan, 1 - F))]
 
 
 def some_elements(wrong: Wrong) -> Diagnosis | None:
@@ -704,5 +747,5 @@ SHAPE_DIAGNOSES: tuple[Callable[[Wrong], Diagnosis | None], ...] = (
 )
 DIAGNOSES: tuple[Callable[[Wrong], Diagnosis | None], ...] = (
     zero, sign, scaled, transposed, swapped, path, permuted, mask_part, block, factor_by_row, factor_by_element, inner_factor,
-    copies, upstream, recognised, row_terms, mask_complement, one_slice, some_elements,
+    copies, upstream, recognised, row_terms, path_factor, mask_complement, one_slice, some_elements,
 )

@@ -29,32 +29,45 @@ from attnretrieval.gradcheck.derivatives import COMPLEX_STEP, units
 from attnretrieval.gradcheck.run import Run, is_float, parts, step
 
 
-def path_gradients(run: Run, paths: Callable) -> dict[str, dict[str, Array]]:
-    """input → path → its share of dL/dx."""
-    rest = {name: x for name, x in {**run.inputs, **run.options}.items() if name not in run.floats and x is not None}
-    marks: dict[tuple[str, str], None] = {}
+def path_jacobians(run: Run, paths: Callable, name: str) -> dict[str, Array]:
+    """path → d out / d x through this path alone, (outputs, *x.shape)."""
+    rest = {key: x for key, x in {**run.inputs, **run.options}.items() if key not in run.floats and x is not None}
+    x = run.inputs[name]
+    found = {}
+    for path in _marks(run, paths, rest).get(name, ()):
+        columns = [_flat(_outputs(run, paths, rest, (name, path), step(x, COMPLEX_STEP * 1j, v))) for _, v in units(x.shape)]
+        outputs = sum(y.size for y in run.out)
+        found[path] = (np.imag(columns) / COMPLEX_STEP).reshape(x.size, outputs).T.reshape(outputs, *x.shape)
+    return found
+
+
+def path_gradients(run: Run, paths: Callable, name: str) -> dict[str, Array]:
+    """path → its share of dL/dx."""
+    u = _flat(run.d_out)
+    return {path: np.tensordot(u, J, axes=1) for path, J in path_jacobians(run, paths, name).items()}
+
+
+def _flat(arrays: tuple[Array, ...]) -> Array:
+    return np.concatenate([np.ravel(y) for y in arrays])
+
+
+def _marks(run: Run, paths: Callable, rest: dict[str, Any]) -> dict[str, dict[str, None]]:
+    """input → the paths with which the function asks for it."""
+    marks: dict[str, dict[str, None]] = {}
 
     def listen(name: str, path: str = "") -> Array | None:
-        marks[name, path] = None
+        marks.setdefault(name, {})[path] = None
         return run.inputs.get(name)
 
     paths(listen, **rest)
-    shares: dict[str, dict[str, Array]] = {}
-    for name, path in marks:
-        x = run.inputs.get(name)
-        if not is_float(x):
-            continue
-        share = shares.setdefault(name, {})[path] = np.empty(x.shape)
-        for i, v in units(x.shape):
-            share[i] = _loss(run, paths, rest, name, path, step(x, COMPLEX_STEP * 1j, v)).imag / COMPLEX_STEP
-    return shares
+    return marks
 
 
-def _loss(run: Run, paths: Callable, rest: dict[str, Any], name: str, path: str, stepped: Array) -> complex:
-    def use(name_: str, path_: str = "") -> Array | None:
-        if (name_, path_) == (name, path):
+def _outputs(run: Run, paths: Callable, rest: dict[str, Any], marked: tuple[str, str], stepped: Array) -> tuple[Array, ...]:
+    def use(name: str, path: str = "") -> Array | None:
+        if (name, path) == marked:
             return stepped
-        x = run.inputs.get(name_)
+        x = run.inputs.get(name)
         return x.astype(np.complex128) if is_float(x) else x
 
-    return sum((d * y).sum() for d, y in zip(run.d_out, parts(paths(use, **rest)), strict=True))
+    return parts(paths(use, **rest))
