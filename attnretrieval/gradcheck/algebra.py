@@ -6,7 +6,9 @@
     ("permutation", {"K": -2, "V": -2}, None)
                                         reordering these axes together reorders the gradients alike, and the output along
                                         the axis named last (None: not at all)
-    ("masked", "key_mask", "K", "V")    where the mask is False the gradient is exactly 0, and other values there change nothing
+    ("masked", "key_mask", {"K": -2, "V": -2})
+                                        along these axes, where the mask is False the gradient is exactly 0, and other values
+                                        there change nothing
 
 Why, beside derivatives: an identity needs no step and no tolerance for truncation, and it holds for a forward and its backward
 when both are wrong in the same way. A forward that lets padding in passes every derivative test with a backward that does too.
@@ -106,19 +108,21 @@ def permutation(run: Run, axes: Mapping[str, int], out_axis: int | None = None) 
     outs, grads = both(run, {name: moved(run.inputs[name], axis) for name, axis in axes.items()}, d_out)
     back = np.argsort(order)
     outs = tuple(y if out_axis is None else np.take(y, back, out_axis) for y in outs)
-    grads = {name: d if d is None or name not in axes else np.take(d, back, axes[name]) for name, d in grads.items()}
+    for name in _usable(run, axes):
+        if grads[name] is not None and grads[name].shape == run.inputs[name].shape:
+            grads[name] = np.take(grads[name], back, axes[name])
     together = " and ".join(f"axis {axis} of {name}" for name, axis in axes.items())
     return _changed(run, outs, grads, f"another order along {together}", run.floats)
 
 
-def masked(run: Run, mask_name: str, *names: str) -> list[Problem]:
+def masked(run: Run, mask_name: str, axes: Mapping[str, int]) -> list[Problem]:
     mask = run.inputs.get(mask_name)
     if mask is None:
         return []
     problems = []
-    for name in _usable(run, names):
+    for name in _usable(run, axes):
         x = run.inputs[name]
-        off = _where_masked(mask, x.shape)
+        off = _where_masked(mask, x.shape, axes[name])
         if off is None or not off.any():
             continue
         if np.any(run.grads[name][off] != 0):
@@ -129,15 +133,14 @@ def masked(run: Run, mask_name: str, *names: str) -> list[Problem]:
     return problems
 
 
-def _where_masked(mask: Array, shape: tuple[int, ...]) -> Array | None:
-    """Which elements of x are masked: x is (..., m) or (..., m, d), the mask (..., m)."""
-    for candidate in (mask[..., None], mask):
-        try:
-            if np.broadcast_shapes(candidate.shape, shape) == shape:
-                return ~np.broadcast_to(candidate, shape)
-        except ValueError:
-            pass
-    return None
+def _where_masked(mask: Array, shape: tuple[int, ...], axis: int) -> Array | None:
+    """Which elements of x are masked; the mask's last axis is this axis of x. None where the mask is wider than x."""
+    mask = mask.reshape(*mask.shape, *(1,) * (-1 - axis))
+    try:
+        fits = np.broadcast_shapes(mask.shape, shape) == shape
+    except ValueError:
+        fits = False
+    return ~np.broadcast_to(mask, shape) if fits else None
 
 
 ALGEBRA: dict[str, Callable[..., list[Problem]]] = {

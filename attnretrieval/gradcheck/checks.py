@@ -10,6 +10,7 @@
     repeats      same call, same bits; also with another call in between      a cache kept on the side, a += that is never reset
     zero         no upstream gradient, no gradient                            d_out forgotten, a weight decay added
     linear       twice the upstream, twice the gradient                       sign(d_out), a clipped or normalised d_out
+    adjoint      <J v, u> = <v, Jᵀ u> for fresh u and v                       right for the first upstream gradient alone
     layout       strided and Fortran-ordered views count as their values      a reshape of memory where an axis was meant
     symmetry     for losses: d²L/dx_i dx_j = d²L/dx_j dx_i                    a part of the gradient held constant by mistake
 
@@ -29,6 +30,7 @@ from attnretrieval.gradcheck.report import Problem
 from attnretrieval.gradcheck.run import Run, by_name, is_float, parts, relative, step
 
 LINEAR = 1e-10              # what rounding may change when the upstream gradient is added and multiplied
+ADJOINT = 1e-9
 LAYOUT = 1e-10              # what another order of summation may change
 SYMMETRY = 1e-9
 HESSIAN_LIMIT = 200         # elements of all inputs together up to which a Hessian is taken
@@ -194,6 +196,33 @@ def _of_new_cache(run: Run, d_out: tuple[Array, ...]) -> dict[str, Array | None]
     return run.gradients(cache, d_out)
 
 
+def check_adjoint(run: Run) -> list[Problem]:
+    """<J v, u> = <v, Jᵀ u> for fresh u and v, one input at a time: J v is a complex step, Jᵀ u the backward.
+
+    It sees every element at once, whatever the size, and it asks for other upstream gradients than the comparison did.
+    """
+    if not run.exact:
+        return []
+    stepped = {name: x.astype(np.complex128) if is_float(x) else x for name, x in run.inputs.items()}
+    u = tuple(run.rng.normal(size=d.shape) for d in run.d_out)
+    grads = _of_new_cache(run, u)
+    problems = []
+    for name, d_x in run.present:
+        x, mine = run.inputs[name], grads.get(name)
+        if mine is None or mine.shape != x.shape or not np.all(np.isfinite(d_x)):
+            continue
+        v = run.rng.normal(size=x.shape)
+        Jv = run.outputs({**stepped, name: step(x, COMPLEX_STEP * 1j, v)})
+        forwards = sum(float((a * np.imag(b)).sum()) / COMPLEX_STEP for a, b in zip(u, Jv, strict=True))
+        backwards = float((mine * v).sum())
+        size = max(np.linalg.norm(mine), np.linalg.norm(d_x), 1e-3 * run.largest) * np.linalg.norm(v)
+        if not abs(forwards - backwards) <= ADJOINT * size:
+            problems.append(Problem(name, f"another upstream gradient u, a random direction v: <J v, u> is {forwards:.6g} and "
+                                          f"<v, Jᵀ u> is {backwards:.6g}, which must be equal",
+                                    "right for one upstream gradient alone"))
+    return problems
+
+
 def check_layout(run: Run) -> list[Problem]:
     """The values count, not how they lie in memory: views with steps and in Fortran order give what copies give."""
     out, cache = run.forward(**{name: _spread(x) for name, x in run.arguments().items()})
@@ -317,5 +346,5 @@ def _follows(run: Run, H: Array) -> bool:
 
 CHECKS: tuple[Callable[[Run], list[Problem]], ...] = (
     check_fields, check_shapes, check_dtypes, check_float32, check_finite, check_unchanged, check_aliases, check_repeats,
-    check_zero_upstream, check_linear, check_layout, check_symmetry,
+    check_zero_upstream, check_linear, check_adjoint, check_layout, check_symmetry,
 )

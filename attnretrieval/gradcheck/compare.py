@@ -49,6 +49,7 @@ def compare(run: Run, tolerance: float, limit: int, at_ties: bool, paths: Callab
     derivatives = differentiate(run, limit)
     if derivatives.exact is not None and not at_ties:
         derivatives = _believe_the_difference(run, derivatives, limit)
+    run.exact = derivatives.exact is not None and not at_ties
     rows = []
     for name in run.floats:
         d_x, shape = run.grads.get(name), run.inputs[name].shape

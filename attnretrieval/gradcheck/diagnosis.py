@@ -85,7 +85,7 @@ def diagnose(wrong: Wrong) -> Diagnosis | None:
     """The first diagnosis that explains the whole error."""
     if wrong.actual.shape != wrong.expected.shape:
         return next(filter(None, (look(wrong) for look in SHAPE_DIAGNOSES)), None)
-    if not np.all(np.isfinite(wrong.actual)):
+    if not np.all(np.isfinite(wrong.actual)) or not np.all(np.isfinite(wrong.expected)):
         return None
     return next(filter(None, (look(wrong) for look in DIAGNOSES)), None)
 
@@ -127,6 +127,8 @@ def scaled(wrong: Wrong) -> Diagnosis | None:
                 return Diagnosis("sum for mean", f"{begin}: a sum over {k} values where a mean belongs?")
             if _close(c * k, 1):
                 return Diagnosis("mean for sum", f"{begin}: a mean over {k} values where a sum belongs?")
+    if not guesses and np.count_nonzero(wrong.expected) < 2:
+        return None                                                    # one number is always some multiple of another
     return Diagnosis("scaled", begin + (": " + ", or ".join(guesses[:3]) + "?" if guesses else ""))
 
 
@@ -287,8 +289,9 @@ def _tags(path: str) -> list[str]:
 
 def _common_name(odd: list[str], paths: list[str]) -> str | None:
     """The tag that these paths have and no other; the path itself where it is one alone."""
+    alike = [path for path in paths if odd and _forbidden(path) == _forbidden(odd[0])]
     for tag in dict.fromkeys(tag for path in odd for tag in _tags(path)):
-        if {path for path in paths if tag in _tags(path)} == set(odd):
+        if {path for path in alike if tag in _tags(path)} == set(odd):
             return tag
     return " of ".join(_tags(odd[0])[::-1]) if len(odd) == 1 else None
 
@@ -506,8 +509,8 @@ def mask_part(wrong: Wrong) -> Diagnosis | None:
         if not bad[here].any():
             inside = _within(wrong, ~here)
             return Diagnosis("right only where the mask is True",
-                             f"{wrong.d} is right where {name} is True and wrong where it is False{inside}: what is False "
-                             "influences nothing and must get exactly 0")
+                             f"{wrong.d} is right where {name} is True and wrong where it is False{inside}"
+                             + (": what is False influences nothing" if inside == " (0 is right there)" else ""))
     return None
 
 

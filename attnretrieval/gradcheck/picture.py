@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from attnretrieval.backend import Array
 from attnretrieval.gradcheck.report import Report, Row
@@ -44,6 +45,8 @@ def _draw_row(figure: Figure, row: Row, axes: Array) -> None:
         ax.set_title(title, fontsize=9)
         ax.set_xlabel("last axis", fontsize=8)
         ax.tick_params(labelsize=7)
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         figure.colorbar(image, ax=ax).ax.tick_params(labelsize=7)
     axes[0].set_ylabel(f"d_{row.name}  {' × '.join(map(str, row.shape)) or 'scalar'}\nother axes", fontsize=8)
     if not comparable:

@@ -26,6 +26,7 @@ class Run:
     grads: dict[str, Array | None]
     cache: Any = None
     notes: list[str] = field(default_factory=list)
+    exact: bool = False         # the forward has a complex-step derivative, and it is the only right one (no tie)
 
     @property
     def floats(self) -> list[str]:

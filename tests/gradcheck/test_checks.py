@@ -88,6 +88,23 @@ def test_float32_is_not_blamed_for_what_the_inputs_cannot_tell():
     assert not any("float32" in text for row in report.rows for text in row.problems)
 
 
+# --- the adjoint test --------------------------------------------------------------------------------------------------
+
+
+def test_a_backward_that_is_right_for_the_first_upstream_gradient_alone():
+    """It is linear, and its error is orthogonal to the upstream gradient of the comparison."""
+    first = []
+
+    def backward(u, X):
+        first.append(u.copy())
+        w = np.ones(u.shape) - first[0] * first[0].sum() / (first[0] * first[0]).sum()
+        return Grads(2 * X * u + (w * u).sum().astype(X.dtype) * X)
+
+    report = check(square, backward)
+    assert report.rows[0].complex_error < 1e-12
+    assert "<J v, u> is" in str(report) and report.diagnosis == {"X": "right for one upstream gradient alone"}
+
+
 # --- losses ------------------------------------------------------------------------------------------------------------
 
 
@@ -280,7 +297,7 @@ def attention_inputs(mask: bool = True) -> dict:
     return {**inputs, "key_mask": np.array([[True, True, False, True, False], [True] * 5])} if mask else inputs
 
 
-ATTENTION_ALGEBRA = [("masked", "key_mask", "K", "V"), ("permutation", {"K": -2, "V": -2, "key_mask": -1}),
+ATTENTION_ALGEBRA = [("masked", "key_mask", {"K": -2, "V": -2}), ("permutation", {"K": -2, "V": -2, "key_mask": -1}),
                      ("permutation", {"Q": -2}, -2)]
 
 
@@ -334,3 +351,17 @@ def test_the_tolerance_is_stated_and_grows_with_the_root_of_the_size():
     assert wide.tolerance == pytest.approx(10 * small.tolerance)
     assert "(tolerance 4e-12 = 1e4 ε √4)" in str(small)
     assert "(tolerance 1e-07)" in str(check(square, lambda u, X: Grads(2 * X * u), tolerance=1e-7))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_whatever_a_backward_returns_the_checker_answers(name):
+    """Gradients of a wrong shape, of NaN, missing, of no axes: a report, never an exception."""
+    c = CASES[name]
+    changes = [lambda d: d[..., None], lambda d: d.T.copy(), lambda d: d * np.nan, lambda d: None, lambda d: d.sum()]
+    for label, (inputs, options) in list(c.make(rng()).items())[:4]:
+        for change in changes:
+            def wrong(d_out, cache, change=change):
+                right = c.backward(d_out, cache)
+                return right._make(None if d is None else change(d) for d in right)
+
+            str(c.check(label, inputs, options, rng(), backward=wrong))

@@ -70,6 +70,18 @@ def one_direction(d_S, d_L, cache):
     return d_L * (P - Y) / len(P) / cache.tau / 2
 
 
+def triplet_one_direction(d_S, d_L, cache):
+    S = CASES["triplet_loss"].make(rng())["sum, one caption an image"][0]["S"]
+    active = (0.3 + S - np.diag(S)[:, None] > 0) & ~np.eye(4, dtype=bool)
+    return d_L * (active - np.diag(active.sum(axis=1))) / 4
+
+
+def gate_without_its_slope(d_H, d_F, cache):
+    """σ' = G instead of G (1 - G)."""
+    H, C, G, to_G = cache
+    return d_F * G + (d_F * (H - C) * G) @ to_G.from_H.W.T
+
+
 def unit_without_length(d_X, d_Y, cache):
     return cache.r * d_Y
 
@@ -134,9 +146,14 @@ FAULTS = [
     Fault("pool_max", "one sequence", change("F", lambda d, u, c: np.roll(d, 1, axis=0)), "F", "permuted"),
     Fault("pool_attention", "batch", change("F", lambda d, u, c: c.a[..., None] * u[..., None, :]), "F", "weights missing"),
     Fault("info_nce", "one caption an image", change("S", one_direction), "S", "image to text missing"),
+    Fault("info_nce", "one caption an image", change("log_temperature", lambda d, u, c: -(one_direction(0, u, c) * c.S).sum()),
+          "log_temperature", "image to text missing"),
     Fault("info_nce", "one caption an image", change("log_temperature", lambda d, u, c: -d), "log_temperature", "sign"),
     Fault("triplet_loss", "sum, one caption an image", change("S", lambda d, u, c: d * (1 - np.eye(4))), "S",
           "right pairs missing"),
+    Fault("triplet_loss", "sum, one caption an image", change("S", triplet_one_direction), "S", "image to text missing"),
+    Fault("triplet_loss", "sum, one caption an image", change("S", lambda d, u, c: d.T.copy()), "S", "transposed"),
+    Fault("fuse_gate", "batch", change("H", gate_without_its_slope), "H", "factor missing", "misses the factor"),
     Fault("token_cosine", "batch", change("H", lambda d, u, c: d + 0.1 * c.token.X_hat / c.token.r), "H", "H added",
           "weight decay"),
 ]
