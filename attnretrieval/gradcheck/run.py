@@ -1,0 +1,113 @@
+"""One call of a forward and its backward, and what is needed to make more of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from attnretrieval.backend import Array
+
+
+@dataclass
+class Run:
+    """One forward and one backward in float64, and everything a check needs to do more of them."""
+
+    forward: Callable
+    backward: Callable
+    inputs: dict[str, Any]
+    options: dict[str, Any]
+    rng: np.random.Generator
+    out: tuple[Array, ...]
+    build: Callable             # puts a list of arrays into the form of out
+    d_out: tuple[Array, ...]
+    grads: dict[str, Array | None]
+    cache: Any = None
+    notes: list[str] = field(default_factory=list)
+    exact: bool = False         # the forward has a complex-step derivative, and it is the only right one (no tie)
+
+    @property
+    def floats(self) -> list[str]:
+        """The inputs that have a gradient."""
+        return [name for name, x in self.inputs.items() if is_float(x)]
+
+    @property
+    def present(self) -> list[tuple[str, Array]]:
+        """The gradients of floating inputs that the backward returned."""
+        return [(name, self.grads[name]) for name in self.floats if self.grads.get(name) is not None]
+
+    @property
+    def largest(self) -> float:
+        """The norm of the largest gradient: what is tiny beside it is rounding."""
+        return max((float(np.linalg.norm(d_x)) for _, d_x in self.present), default=0.0)
+
+    def outputs(self, inputs: Mapping[str, Any]) -> tuple[Array, ...]:
+        return parts(self.forward(**inputs, **self.options)[0])
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of a forward, every array a copy: what a call does to them stays with that call."""
+        return {name: copy_of(x) for name, x in {**self.inputs, **self.options}.items()}
+
+    def gradients(self, cache: Any, d_out: tuple[Array, ...] | None = None) -> dict[str, Array | None]:
+        """What the backward gives for this upstream gradient; without one, for that of the run."""
+        return by_name(self.backward(self.build([d.copy() for d in d_out or self.d_out]), cache))
+
+    def loss(self, inputs: Mapping[str, Any]) -> complex | float:
+        """L = Σ d_out ∘ out."""
+        return sum((d * y).sum() for d, y in zip(self.d_out, self.outputs(inputs), strict=True))
+
+
+def start(forward: Callable, backward: Callable, inputs: Mapping[str, Any], options: dict, rng: np.random.Generator) -> Run:
+    """The first forward and backward, in float64, with a random upstream gradient."""
+    for name, x in inputs.items():
+        if x is not None and not isinstance(x, np.ndarray):
+            raise TypeError(f"inputs[{name!r}] is a {type(x).__name__}, expected a NumPy array or None; "
+                            "numbers and names go to options, CuPy arrays come back with backend.to_host")
+    inputs = {name: x.astype(np.float64) if is_float(x) else x for name, x in inputs.items()}
+    answer = forward(**{name: copy_of(x) for name, x in {**inputs, **options}.items()})
+    if not isinstance(answer, tuple) or len(answer) != 2:
+        raise TypeError(f"forward returned {type(answer).__name__}, expected the pair (out, cache)")
+    out, cache = answer
+    outs = tuple(y.copy() for y in parts(out))
+    d_out = tuple(rng.normal(size=y.shape) for y in outs)
+    run = Run(forward, backward, inputs, options, rng, outs, builder(out), d_out, {}, cache)
+    run.grads = {name: copy_of(d_x) for name, d_x in run.gradients(cache).items()}
+    return run
+
+
+def copy_of(x: Any) -> Any:
+    return x.copy() if isinstance(x, np.ndarray) else x
+
+
+def step(x: Array, by: complex, v: Array) -> Array:
+    """x + by · v, still an array where x has no axes (NumPy would make it a number)."""
+    return np.asarray(x + by * v)
+
+
+def is_float(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and x.dtype.kind == "f"
+
+
+def parts(out: Any) -> tuple[Array, ...]:
+    """The arrays of an output, whether it is one array or a tuple of them."""
+    return tuple(np.asarray(y) for y in out) if isinstance(out, tuple) else (np.asarray(out),)
+
+
+def builder(out: Any) -> Callable:
+    if not isinstance(out, tuple):
+        return lambda arrays: arrays[0]
+    return type(out)._make if hasattr(out, "_make") else tuple
+
+
+def by_name(grads: Any) -> dict[str, Array | None]:
+    if not hasattr(grads, "_asdict") or not all(name.startswith("d_") for name in grads._fields):
+        raise TypeError(f"backward returned {type(grads).__name__}, expected a NamedTuple with fields d_<input>")
+    return {name[2:]: None if g is None else np.asarray(g) for name, g in grads._asdict().items()}
+
+
+def relative(actual: Array, expected: Array, floor: float = 0.0) -> float:
+    """The norm-wise relative error; nan where a value is not finite."""
+    size = max(np.linalg.norm(actual), np.linalg.norm(expected), floor)
+    return float(np.linalg.norm(actual - expected) / size) if size != 0 else 0.0
