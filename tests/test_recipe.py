@@ -201,4 +201,4 @@ def test_our_own_recipes_are_all_there():
     assert {"pieces.toml", "glove.toml", "demo.toml"} <= set(RECIPES)
     stages = {name: [(stage.epochs, bool(stage.paired_weight)) for stage in read_recipe(path).training.stages]
               for name, path in RECIPES.items()}
-    assert stages["pieces.toml"] == [(16, False), (2, True)] and stages["glove.toml"] == [(20, False)]    # as they say
+    assert stages["pieces.toml"] == [(12, False), (3, True)] and stages["glove.toml"] == [(14, False)]    # as they say
