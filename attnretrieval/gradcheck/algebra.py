@@ -23,7 +23,7 @@ import numpy as np
 
 from attnretrieval.backend import Array
 from attnretrieval.gradcheck.report import Problem
-from attnretrieval.gradcheck.run import Run, by_name, parts, relative
+from attnretrieval.gradcheck.run import Run, parts, relative
 
 EXACT = 1e-9                # what rounding may change; identities have no other error
 
@@ -41,7 +41,7 @@ def both(run: Run, inputs: Mapping[str, Any], d_out: Iterable[Array] | None = No
     """Output and gradients at other inputs."""
     given = {**run.arguments(), **{name: None if x is None else x.copy() for name, x in inputs.items()}}
     out, cache = run.forward(**given)
-    return parts(out), by_name(run.backward(run.build([d.copy() for d in d_out or run.d_out]), cache))
+    return parts(out), run.gradients(cache, None if d_out is None else tuple(d_out))
 
 
 def _usable(run: Run, names: Iterable[str]) -> list[str]:

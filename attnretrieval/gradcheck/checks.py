@@ -27,7 +27,7 @@ import numpy as np
 from attnretrieval.backend import Array
 from attnretrieval.gradcheck.derivatives import COMPLEX_STEP, units
 from attnretrieval.gradcheck.report import Problem
-from attnretrieval.gradcheck.run import Run, by_name, is_float, parts, relative, step
+from attnretrieval.gradcheck.run import Run, by_name, is_float, numbers, parts, relative, step
 
 LINEAR = 1e-10              # what rounding may change when the upstream gradient is added and multiplied
 ADJOINT = 1e-9
@@ -230,7 +230,7 @@ def check_layout(run: Run) -> list[Problem]:
         Problem(None, "with strided, Fortran-ordered inputs the output is another one: index axes, not memory")
         for y, mine in zip(parts(out), run.out, strict=True) if relative(y, mine) > LAYOUT
     ]
-    grads = by_name(run.backward(run.build([_spread(d) for d in run.d_out]), cache))
+    grads = numbers(by_name(run.backward(run.build([_spread(d) for d in run.d_out]), cache)))
     floor = 1e-3 * run.largest
     return problems + [
         Problem(name, f"with strided, Fortran-ordered arrays d_{name} is another one: index axes, not memory",
@@ -294,7 +294,7 @@ def check_float32(run: Run) -> list[Problem]:
 
 def _in_float64(run: Run, arguments: dict[str, Any], d_out: list[Array]) -> tuple[tuple[Array, ...], dict]:
     out, cache = run.forward(**{name: x.astype(np.float64) if is_float(x) else x for name, x in arguments.items()})
-    return parts(out), by_name(run.backward(run.build([d.astype(np.float64) for d in d_out]), cache))
+    return parts(out), numbers(by_name(run.backward(run.build([d.astype(np.float64) for d in d_out]), cache)))
 
 
 def _nudged(run: Run, arguments: dict[str, Any], d_out: list[Array], eps: float) -> tuple[dict[str, Any], list[Array]]:

@@ -52,7 +52,7 @@ class Run:
 
     def gradients(self, cache: Any, d_out: tuple[Array, ...] | None = None) -> dict[str, Array | None]:
         """What the backward gives for this upstream gradient; without one, for that of the run."""
-        return by_name(self.backward(self.build([d.copy() for d in d_out or self.d_out]), cache))
+        return numbers(by_name(self.backward(self.build([d.copy() for d in d_out or self.d_out]), cache)))
 
     def loss(self, inputs: Mapping[str, Any]) -> complex | float:
         """L = Σ d_out ∘ out."""
@@ -105,6 +105,11 @@ def by_name(grads: Any) -> dict[str, Array | None]:
     if not hasattr(grads, "_asdict") or not all(name.startswith("d_") for name in grads._fields):
         raise TypeError(f"backward returned {type(grads).__name__}, expected a NamedTuple with fields d_<input>")
     return {name[2:]: None if g is None else np.asarray(g) for name, g in grads._asdict().items()}
+
+
+def numbers(grads: dict[str, Array | None]) -> dict[str, Array | None]:
+    """The values of gradients, also where they came as booleans or integers: check_dtypes names those."""
+    return {name: d_x.astype(np.float64) if d_x is not None and d_x.dtype.kind in "biu" else d_x for name, d_x in grads.items()}
 
 
 def relative(actual: Array, expected: Array, floor: float = 0.0) -> float:

@@ -357,7 +357,7 @@ def test_the_tolerance_is_stated_and_grows_with_the_root_of_the_size():
 def test_whatever_a_backward_returns_the_checker_answers(name):
     """Gradients of a wrong shape, of NaN, missing, of no axes: a report, never an exception."""
     c = CASES[name]
-    changes = [lambda d: d[..., None], lambda d: d.T.copy(), lambda d: d * np.nan, lambda d: None, lambda d: d.sum()]
+    changes = [lambda d: d[..., None], lambda d: d.T.copy(), lambda d: d * np.nan, lambda d: None, lambda d: d > 0]
     for label, (inputs, options) in list(c.make(rng()).items())[:4]:
         for change in changes:
             def wrong(d_out, cache, change=change):
