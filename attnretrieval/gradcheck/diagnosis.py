@@ -420,7 +420,7 @@ def inner_factor(wrong: Wrong) -> Diagnosis | None:
         return None
     u = wrong.run.d_out[0]
     for name, F in _known_arrays(wrong):
-        F = _aligned(F, u.shape)
+        F = _spread_to(F, u.shape)
         if F is None or np.all(F == 1):
             continue
         if np.all(F != 0) and wrong.explains(wrong.back(u / F)):
@@ -543,9 +543,9 @@ def _masks(wrong: Wrong) -> Iterator[tuple[str, Array]]:
                 yield f"{name} (of the cache)", mask
 
 
-def _spread_to(mask: Array, shape: tuple[int, ...]) -> Array | None:
-    """A mask (..., n) over elements (..., n) or features (..., n, d)."""
-    for candidate in (mask, mask[..., None]):
+def _spread_to(x: Array, shape: tuple[int, ...]) -> Array | None:
+    """An array (..., n), a mask or factors, over elements (..., n) or features (..., n, d)."""
+    for candidate in (x, x[..., None]):
         try:
             if np.broadcast_shapes(candidate.shape, shape) == shape:
                 return np.broadcast_to(candidate, shape)
@@ -628,7 +628,7 @@ def factor_by_element(wrong: Wrong) -> Diagnosis | None:
 def _known_factor(c: Array | None, wrong: Wrong) -> Diagnosis | None:
     """The array of the call that is this factor; with None, that explains actual / expected."""
     for name, F in _known_arrays(wrong):
-        F = _aligned(F, wrong.actual.shape)
+        F = _spread_to(F, wrong.actual.shape)
         if F is None or np.all(F == 1):
             continue
         for label, factor in _variants(name, F):
@@ -660,16 +660,6 @@ def _known_arrays(wrong: Wrong) -> Iterator[tuple[str, Array]]:
                 yield f"{name} (of the cache)", x
 
 
-def _aligned(F: Array, shape: tuple[int, ...]) -> Array | None:
-    for candidate in (F, F[..., None]):
-        try:
-            if np.broadcast_shapes(candidate.shape, shape) == shape:
-                return np.broadcast_to(candidate, shape)
-        except ValueError:
-            pass
-    return None
-
-
 def path_factor(wrong: Wrong) -> Diagnosis | None:
     """As inner_factor, in the part through one path alone: σ' without its 1 - G, a gate forgotten in the direct part."""
     if len(wrong.by_path) < 1 or len(wrong.run.out) > 1:
@@ -677,7 +667,7 @@ def path_factor(wrong: Wrong) -> Diagnosis | None:
     u = wrong.run.d_out[0]
     groups = _groups(wrong.by_path)
     for name, F in _known_arrays(wrong):
-        F = _aligned(F, u.shape)
+        F = _spread_to(F, u.shape)
         if F is None or np.all(F == 1):
             continue
         for label, factor in _variants(name, F):
