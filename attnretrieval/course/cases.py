@@ -121,13 +121,17 @@ def run_cases(
 ) -> list[Report]:
     """One report a variant. `names` are equations ("pool_max") or their files ("pooling"); None takes all."""
     rng = rng or np.random.default_rng(0)
-    for wanted in names or ():
-        check_choice("equation", wanted, sorted({*CASES, *(c.file for c in CASES.values())}))
     return [
         c.check(label, inputs, options, rng, name=name, tolerance=tolerance)
-        for name, c in CASES.items() if not names or name in names or c.file in names
-        for label, (inputs, options) in c.make(rng, np.float64).items()
+        for name, c in chosen(names).items() for label, (inputs, options) in c.make(rng, np.float64).items()
     ]
+
+
+def chosen(names: Sequence[str] | None = None) -> dict[str, Case]:
+    """The cases of these equations or files; all of them without names."""
+    for wanted in names or ():
+        check_choice("equation", wanted, sorted({*CASES, *(c.file for c in CASES.values())}))
+    return {name: c for name, c in CASES.items() if not names or name in names or c.file in names}
 
 
 # --- equations whose functions are not (forward → out, cache): put into that form -------------------------------------

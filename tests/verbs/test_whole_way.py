@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from attnretrieval.course.mutants import Result, all_mutants
 from attnretrieval.gradcheck import check_gradient
 from attnretrieval.inputs.captions import load_captions, read_names
 from attnretrieval.inputs.regions import open_regions
@@ -221,6 +222,16 @@ def test_gradcheck(do):
     found = read_json("found.json")
     assert found["passed"] == found["total"] >= 1 and found["worst_error"] < 1e-10
     assert f"{found['total']} of {found['total']} cases passed" in said
+
+
+def test_the_score_of_the_checks_against_wrong_equations(do, say, monkeypatch):
+    said = do("gradcheck linear positions --mutants --json found.json")
+    found = read_json("found.json")
+    assert found["rejected"] == found["total"] >= 10 and f"{found['total']} of {found['total']} mutants rejected" in said
+    accepts = [Result(all_mutants()[0], "", "", "")]
+    monkeypatch.setattr("attnretrieval.course.mutants.score", lambda mutants, seed: accepts)
+    said = say("gradcheck --mutants")
+    assert said.code == 1 and "0 of 1 mutants rejected" in said.out and str(all_mutants()[0]) in said.out
 
 
 def test_gradcheck_fails(say, monkeypatch):
