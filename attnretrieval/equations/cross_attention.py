@@ -69,6 +69,10 @@ def cosine_attention(
 ) -> tuple[Array, CosineAttentionCache]:
     """As `attention`, with logits exp(log_scale) · Q̂ K̂ᵀ; `log_scale` is an array of no axes."""
     xp = module_of(Q, K, V, log_scale, key_mask)
+    for name, X in (("Q", Q), ("K", K), ("V", V)):
+        check_array(name, X, min_ndim=2)
+    check_same_size("Q", Q, -1, "K", K, -1, "queries and keys share d_k; project both to one size first (see linear)")
+    check_same_size("K", K, -2, "V", V, -2, "one value a key")
     check_shape("log_scale", log_scale, ())
     Q_hat, Q_cache = l2_normalise(Q)
     K_hat, K_cache = l2_normalise(K)
