@@ -22,7 +22,7 @@ import numpy as np
 
 from attnretrieval.backend import Array
 from attnretrieval.gradcheck.derivatives import jacobian
-from attnretrieval.gradcheck.paths import path_jacobians
+from attnretrieval.gradcheck.paths import path_gradients, path_jacobians
 from attnretrieval.gradcheck.run import Run, relative
 
 
@@ -72,8 +72,7 @@ class Wrong:
     @cached_property
     def shares(self) -> dict[str, Array]:
         """The right gradient, path by path; empty where no paths are declared."""
-        u = np.concatenate([np.ravel(d) for d in self.run.d_out])
-        return {path: np.tensordot(u, J, axes=1) for path, J in self.by_path.items()}
+        return path_gradients(self.run, self.by_path)
 
     @cached_property
     def by_path(self) -> dict[str, Array]:

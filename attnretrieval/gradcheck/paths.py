@@ -41,10 +41,10 @@ def path_jacobians(run: Run, paths: Callable, name: str) -> dict[str, Array]:
     return found
 
 
-def path_gradients(run: Run, paths: Callable, name: str) -> dict[str, Array]:
-    """path → its share of dL/dx."""
+def path_gradients(run: Run, jacobians: dict[str, Array]) -> dict[str, Array]:
+    """path → its share of dL/dx, from what `path_jacobians` found."""
     u = _flat(run.d_out)
-    return {path: np.tensordot(u, J, axes=1) for path, J in path_jacobians(run, paths, name).items()}
+    return {path: np.tensordot(u, J, axes=1) for path, J in jacobians.items()}
 
 
 def _flat(arrays: tuple[Array, ...]) -> Array:

@@ -58,7 +58,8 @@ def _mutants(arguments: Namespace) -> int:
     if arguments.verbose:
         print("\n".join(f"{result.mutant}: rejected by {result.by}" for result in results if result.rejected))
     rejected, seconds = sum(result.rejected for result in results), time.perf_counter() - started
-    print(f"{report(results)}, {seconds:.1f} s" if rejected == len(results) else report(results))
+    print(report(results))
+    print(f"{seconds:.1f} s")
     if arguments.json:
         write_json(arguments.json, {"rejected": rejected, "total": len(results), "seconds": round(seconds, 2)})
     return 0 if rejected == len(results) else 1

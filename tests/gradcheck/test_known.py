@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attnretrieval.course.cases import CASES, run_cases
-from attnretrieval.gradcheck.paths import path_gradients
+from attnretrieval.gradcheck.paths import path_gradients, path_jacobians
 from attnretrieval.gradcheck.run import start
 
 
@@ -21,7 +21,7 @@ def test_the_paths_add_up_to_the_gradient(name):
         if label in c.ties:
             continue
         run = start(c.forward, c.backward, inputs, options, rng(4))
-        shares = {input_: path_gradients(run, c.paths, input_) for input_ in run.floats}
+        shares = {input_: path_gradients(run, path_jacobians(run, c.paths, input_)) for input_ in run.floats}
         assert any(shares.values()), "no input is marked"
         for input_, by_path in shares.items():
             if not by_path:
