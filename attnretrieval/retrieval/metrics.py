@@ -108,21 +108,6 @@ def join_ranks(blocks: list[Ranks]) -> Ranks:
     return Ranks(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
 
 
-def ranks_from_order(order: Any, right: Any) -> np.ndarray:
-    """(Q,) the rank of the first right answer in `order` (Q, N), ids with the best first; `right` (Q, N) bool by id.
-
-    N marks a query whose right answers are not in `order`, which may be cut short: (Q, k).
-    """
-    order, right = np.asarray(order), np.asarray(right)
-    if order.ndim != 2 or right.ndim != 2 or right.dtype != bool or len(order) != len(right):
-        raise ShapeError(
-            f"order has shape {order.shape} and right {right.shape}, "
-            "expected (Q, k) ids and (Q, N) booleans, one row a query"
-        )
-    found = np.take_along_axis(right, order, axis=1)
-    return np.where(found.any(axis=1), found.argmax(axis=1), right.shape[1])
-
-
 def check_truth(truth: Any, captions: int, images: int) -> np.ndarray:
     """`truth` as an array: (C,) int or (C, I) bool, every caption map inside the images, at least one right pair."""
     truth = np.asarray(to_host(truth))

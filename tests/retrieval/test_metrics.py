@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attnretrieval.retrieval import metrics
-from attnretrieval.retrieval.metrics import ranks, ranks_from_order, recalls
+from attnretrieval.retrieval.metrics import ranks, recalls
 from attnretrieval.shapes import ShapeError
 
 
@@ -104,14 +104,12 @@ def test_results_do_not_depend_on_the_block(monkeypatch):
         assert recalls(S, image_of) == whole
 
 
-def test_ranks_from_order_agree_with_ranks_from_scores():
+def test_ranks_are_the_places_in_the_sorted_list():
     rng = np.random.default_rng(4)
     S, image_of = np.round(rng.normal(size=(30, 9)), 1), uneven(rng, 30, 9)
-    right = image_of[:, None] == np.arange(9)
-    order = np.argsort(-S, axis=1, kind="stable")
-    np.testing.assert_array_equal(ranks_from_order(order, right), ranks(S, image_of, "t2i").rank)
-    short = ranks_from_order(order[:, :2], right)
-    np.testing.assert_array_equal(short, [r if r < 2 else 9 for r in ranks(S, image_of, "t2i").rank])
+    order = np.argsort(-S, axis=1, kind="stable").tolist()
+    places = [ids.index(image) for ids, image in zip(order, image_of, strict=True)]
+    np.testing.assert_array_equal(ranks(S, image_of, "t2i").rank, places)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
