@@ -44,7 +44,7 @@ def word_vectors(source: str | Path, tokens: Sequence[str], rng: np.random.Gener
 
 
 def random_vectors(R: int, d: int, rng: np.random.Generator) -> np.ndarray:
-    """(R, d) float32, entries normal with variance 1: about the scale of pretrained vectors, which attention logits live on."""
+    """(R, d) float32, entries normal with variance 1: shorter vectors give attention logits near 0, and uniform attention."""
     return rng.standard_normal((R, d), dtype=np.float32)
 
 
