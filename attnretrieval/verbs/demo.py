@@ -72,7 +72,8 @@ def run(arguments: Namespace) -> int:
     pointed = point(retriever, texts, images, test.captions.image_of, words, test.boxes)
     summary |= {"pointing_accuracy": pointed.accuracy, "pointing": pointed.to_json()}
     print(f"{pointed.phrases} words for an object or its colour look at the right one of 16 cells: "
-          f"{100 * pointed.accuracy:.1f} % (a random cell would: {100 * pointed.random:.1f} %)")
+          f"{100 * pointed.accuracy:.1f} % (a random cell {100 * pointed.random:.1f} %, "
+          f"the four in the middle {100 * pointed.centre:.1f} %)")
     written = [save_curves(rows, out), *explain_examples(retriever, scenes, images, summary, out)]
     summary["seconds"] = round(time.perf_counter() - started, 1)
     write_json(out / "summary.json", summary)
