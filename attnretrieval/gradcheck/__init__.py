@@ -41,6 +41,8 @@ __all__ = ["Problem", "Report", "Row", "check_gradient"]
 
 # codes that do not explain a wrong value
 NO_REASON = ("wrong dtype", "shares memory", "inaccurate in float32", "right for one upstream gradient alone")
+# codes that explain a wrong value better than the value does
+CAUSES = ("writes into its inputs", "changes from call to call", "accumulates over calls")
 LIMIT = 1000                # elements of one input up to which each is differentiated
 
 
@@ -76,8 +78,10 @@ def check_gradient(
     for row in rows:
         _add_problems(row, [problem for problem in problems if problem.input == row.name])
     names = {row.name for row in rows}
-    general = [p.text if p.input is None else f"{p.input}: {p.text}" for p in problems if p.input not in names]
-    return Report(name or getattr(forward, "__name__", "forward"), rows, general, tolerance, run.notes, bound)
+    general = [p for p in problems if p.input not in names]
+    texts = [p.text if p.input is None else f"{p.input}: {p.text}" for p in general]
+    codes = [p.code for p in general if p.code is not None]
+    return Report(name or getattr(forward, "__name__", "forward"), rows, texts, tolerance, run.notes, bound, codes)
 
 
 def _add_problems(row: Row, problems: list[Problem]) -> None:
@@ -87,7 +91,10 @@ def _add_problems(row: Row, problems: list[Problem]) -> None:
     row.problems += [problem.text for problem in problems]
     codes = [problem.code for problem in problems if problem.code is not None]
     reasons = [code for code in codes if code not in NO_REASON]
-    if row.diagnosis is None and codes:
+    causes = [code for code in codes if code in CAUSES]
+    if causes:
+        row.diagnosis = causes[0]
+    elif row.diagnosis is None and codes:
         row.diagnosis = (reasons or codes)[0]
     elif row.diagnosis == "unexplained" and reasons:
         row.diagnosis = reasons[0]

@@ -45,7 +45,8 @@ def check_fields(run: Run) -> list[Problem]:
     ]
     return problems + [
         Problem(None, f"the backward returns d_{name}, but {name} is "
-                      + ("not among the inputs" if name not in run.inputs else "None or not floating-point"))
+                      + ("not among the inputs" if name not in run.inputs else "None or not floating-point"),
+                "no such input")
         for name, d_x in run.grads.items() if d_x is not None and name not in run.floats
     ]
 
@@ -54,10 +55,16 @@ def check_shapes(run: Run) -> list[Problem]:
     """A gradient has the shape of its input."""
     return [
         Problem(name, f"d_{name} has shape {d_x.shape}, expected {run.inputs[name].shape}, that of {name}"
-                      + ("; a broadcast input gets the sum over its copies" if d_x.ndim >= run.inputs[name].ndim else ""),
-                "wrong shape")
+                      + ("; a broadcast input gets the sum over its copies" if _is_copied(d_x, run.inputs[name]) else ""),
+                "batch sum missing" if _is_copied(d_x, run.inputs[name]) else "wrong shape")
         for name, d_x in run.present if d_x.shape != run.inputs[name].shape
     ]
+
+
+def _is_copied(d_x: Array, x: Array) -> bool:
+    """d_x has the shape that x was broadcast to."""
+    pairs = zip(x.shape[::-1], d_x.shape[::-1], strict=False)
+    return d_x.size > x.size and d_x.ndim >= x.ndim and all(own in (1, wide) for own, wide in pairs)
 
 
 def check_dtypes(run: Run) -> list[Problem]:
@@ -69,7 +76,8 @@ def check_dtypes(run: Run) -> list[Problem]:
         grads = by_name(run.backward(run.build([d.astype(dtype) for d in run.d_out]), cache))
         wanted = np.dtype(dtype)
         problems += [
-            Problem(None, f"with {wanted} inputs the output has dtype {y.dtype}") for y in parts(out) if y.dtype != wanted
+            Problem(None, f"with {wanted} inputs the output has dtype {y.dtype}", "wrong dtype")
+            for y in parts(out) if y.dtype != wanted
         ]
         problems += [
             Problem(name, f"with {wanted} inputs d_{name} has dtype {d_x.dtype}", "wrong dtype")
@@ -100,7 +108,8 @@ def check_unchanged(run: Run) -> list[Problem]:
                 problems.append(Problem(name, f"the {who} writes into {name}; compute on a copy", "writes into its inputs"))
                 mine[name][...] = x
         if any(d.tobytes() != kept.tobytes() for d, kept in zip(d_out, run.d_out, strict=True)):
-            problems.append(Problem(None, f"the {who} writes into the upstream gradient; compute on a copy"))
+            problems.append(Problem(None, f"the {who} writes into the upstream gradient; compute on a copy",
+                                    "writes into its inputs"))
 
     _, cache = run.forward(**mine)
     compare("forward")
@@ -117,7 +126,7 @@ def check_aliases(run: Run) -> list[Problem]:
     out, cache = run.forward(**arguments)
     grads = [(name, d_x) for name, d_x in by_name(run.backward(run.build(d_out), cache)).items() if d_x is not None]
     problems = [
-        Problem(None, f"the output shares memory with {name}; a later in-place step would change both")
+        Problem(None, f"the output shares memory with {name}; a later in-place step would change both", "shares memory")
         for name, x in arrays for y in parts(out) if np.shares_memory(x, y)
     ]
     for i, (name, d_x) in enumerate(grads):

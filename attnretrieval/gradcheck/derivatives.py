@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attnretrieval.backend import Array
-from attnretrieval.gradcheck.run import Run, copy_of, is_float, relative, step
+from attnretrieval.gradcheck.run import Run, copy_of, is_float, parts, relative, step
 
 COMPLEX_STEP = 1e-30
 DIFFERENCE_STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
@@ -174,3 +174,27 @@ def jacobian(run: Run, name: str) -> Array | None:
         return None
     outputs = sum(y.size for y in run.out)
     return np.array(columns).reshape(x.size, outputs).T.reshape(outputs, *x.shape)
+
+
+def gradient_at(run: Run, name: str, arguments: dict[str, Any]) -> Array | None:
+    """The gradient of `name` for other arguments of the same forward, by complex step; None where it refuses them."""
+    stepped = {key: x.astype(np.complex128) if is_float(x) else x for key, x in arguments.items()}
+    x = stepped[name]
+    if x.shape != run.inputs[name].shape:
+        return None
+    d_x = np.empty(x.shape)
+    try:
+        for i, v in units(x.shape):
+            outs = parts(run.forward(**{**stepped, name: step(x, COMPLEX_STEP * 1j, v)})[0])
+            d_x[i] = sum((d * y).sum() for d, y in zip(run.d_out, outs, strict=True)).imag / COMPLEX_STEP
+    except Exception:  # the call makes no sense, so it is not what happened
+        return None
+    return d_x
+
+
+def output_at(run: Run, arguments: dict[str, Any]) -> Array | None:
+    """The output for other arguments of the same forward; None where it refuses them."""
+    try:
+        return np.asarray(run.forward(**arguments)[0])
+    except Exception:  # as above
+        return None

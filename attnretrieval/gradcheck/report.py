@@ -42,6 +42,7 @@ class Report:
     tolerance: float
     notes: list[str] = field(default_factory=list)      # worth knowing, and no fault
     bound: str = ""             # where the tolerance comes from
+    codes: list[str] = field(default_factory=list)      # the faults of the call as a whole, as short names
 
     @property
     def passed(self) -> bool:

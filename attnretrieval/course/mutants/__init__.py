@@ -31,15 +31,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
+from itertools import islice
 from types import FunctionType, ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
 from attnretrieval.course.cases import CASES, Case
+from attnretrieval.course.mutants.naming import names, verdict
 from attnretrieval.course.values import check_values, size
 
 KINDS = ("backward", "forward")
+CASES_A_MUTANT = 3              # failing cases whose diagnoses are counted
 
 FAULTS = {
     "scale": "a constant factor is missing or wrong",
@@ -80,10 +83,21 @@ class Result(NamedTuple):
     by: str                     # "gradient", "values", "" if nothing rejects it, or the name of an exception
     case: str                   # the first case that failed
     text: str                   # what the check said
+    diagnosis: str = ""         # the fault that it named most often, see naming.py
 
     @property
     def rejected(self) -> bool:
         return self.by in ("gradient", "values")
+
+    @property
+    def named(self) -> bool:
+        return self.rejected and names(self.mutant.fault, self.diagnosis)
+
+
+class Failure(NamedTuple):
+    case: str
+    text: str                   # what the check said
+    codes: tuple[str, ...]      # the faults that it named
 
 
 # --- reading the patches ----------------------------------------------------------------------------------------------
@@ -165,36 +179,46 @@ def score(mutants: Sequence[Mutant] | None = None, seed: int = 0) -> list[Result
 
 
 def judge(mutant: Mutant, seed: int = 0) -> Result:
-    """What the check that this mutant must fail says about it."""
-    cases = load(mutant)
-    check = first_wrong_gradient if mutant.kind == "backward" else first_wrong_value
+    """What the check that this mutant must fail says about it; the diagnosis is that of its three largest failing cases."""
+    failures = wrong_gradients if mutant.kind == "backward" else wrong_values
     try:
         with np.errstate(all="ignore"):
-            case, text = check(cases, np.random.default_rng(seed))
+            found = list(islice(failures(load(mutant), np.random.default_rng(seed), largest_first=True), CASES_A_MUTANT))
     except Exception as error:  # a mutant may raise whatever it likes; what it raises is the result
         return Result(mutant, type(error).__name__, "", str(error))
+    if not found:
+        return Result(mutant, "", "", "")
     by = {"backward": "gradient", "forward": "values"}[mutant.kind]
-    return Result(mutant, by if case else "", case, text)
+    return Result(mutant, by, found[0].case, found[0].text, verdict(code for failure in found for code in failure.codes))
+
+
+def wrong_gradients(cases: dict[str, Case], rng: np.random.Generator, largest_first: bool = False) -> Iterator[Failure]:
+    """The cases on which the gradient check fails, small ones first."""
+    variants = [(name, label, c, inputs, options) for name, c in cases.items()
+                for label, (inputs, options) in c.make(rng, np.float64).items()]
+    for name, label, c, inputs, options in sorted(variants, key=lambda variant: size(variant[3]), reverse=largest_first):
+        report = c.check(label, inputs, options, rng, name=name)
+        if not report.passed:
+            yield Failure(f"{name}, {label}", str(report), (*report.diagnosis.values(), *report.codes))
+
+
+def wrong_values(cases: dict[str, Case], rng: np.random.Generator, largest_first: bool = False) -> Iterator[Failure]:
+    """The cases on which a forward differs from its formula."""
+    for name, c in cases.items():
+        values = [value for value in check_values(name, c.forward, rng) if not value.passed]
+        rare = all(value.extreme for value in values)
+        for value in values[::-1] if largest_first else values:
+            yield Failure(value.name, str(value), ("only for extreme inputs" if rare else value.diagnosis,))
 
 
 def first_wrong_gradient(cases: dict[str, Case], rng: np.random.Generator) -> tuple[str, str]:
     """The first case on which the gradient check fails, and its report; ("", "") if none does."""
-    variants = [(name, label, c, inputs, options) for name, c in cases.items()
-                for label, (inputs, options) in c.make(rng, np.float64).items()]
-    for name, label, c, inputs, options in sorted(variants, key=lambda variant: size(variant[3])):
-        report = c.check(label, inputs, options, rng, name=name)
-        if not report.passed:
-            return f"{name}, {label}", str(report)
-    return "", ""
+    return next(((failure.case, failure.text) for failure in wrong_gradients(cases, rng)), ("", ""))
 
 
 def first_wrong_value(cases: dict[str, Case], rng: np.random.Generator) -> tuple[str, str]:
     """The first case on which a forward differs from its formula, and how; ("", "") if none does."""
-    for name, c in cases.items():
-        for value in check_values(name, c.forward, rng):
-            if not value.passed:
-                return value.name, str(value)
-    return "", ""
+    return next(((failure.case, failure.text) for failure in wrong_values(cases, rng)), ("", ""))
 
 
 def report(results: Sequence[Result]) -> str:

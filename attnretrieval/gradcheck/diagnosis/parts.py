@@ -40,9 +40,22 @@ def mask_complement(wrong: Wrong) -> Diagnosis | None:
     bad = bad_elements(wrong)
     for name, mask in _masks(wrong):
         here = spread_to(mask, bad.shape)
-        if here is not None and not here.all() and here.any() and not bad[~here].any():
+        if here is not None and not here.all() and here.any() and not bad[~here].any() and wrong.expected[~here].any():
             return Diagnosis("right only where the mask is False",
                              f"{wrong.d} is right where {name} is False and wrong where it is True{within(wrong, here)}")
+    return None
+
+
+def masked_rows(wrong: Wrong) -> Diagnosis | None:
+    """Right in the rows of which nothing is masked, or wrong only where everything is."""
+    bad = bad_elements(wrong)
+    for name, mask in _masks(wrong):
+        for code, rows, where in (("wrong only where nothing is left", mask.any(axis=-1), "nothing is True"),
+                                  ("right only where nothing is masked", mask.all(axis=-1), "something is False")):
+            axes = rows.shape + (1,) * (bad.ndim - rows.ndim)
+            here = spread_to(rows.reshape(axes), bad.shape) if rows.ndim <= bad.ndim else None
+            if here is not None and here.any() and not here.all() and not bad[here].any():
+                return Diagnosis(code, f"{wrong.d} is wrong only in rows where {where} in {name}")
     return None
 
 
@@ -82,12 +95,14 @@ def _along_one_axis(wrong: Wrong, need_a_way: bool) -> Diagnosis | None:
         where = np.zeros(bad.shape, bool)
         np.moveaxis(where, axis, 0)[wrong_at] = True
         inside = within(wrong, where)
-        if bad[where].mean() < 0.5 or (need_a_way and not inside):
-            continue
+        if bad[where].mean() < 0.5 or (need_a_way and not inside) or not wrong.expected[~where].any():
+            continue                            # where 0 is right it says little that 0 came
         if len(right_at) < len(wrong_at) or (inside == " (0 there)" and len(right_at) == 1):
-            return Diagnosis("right on one slice" if len(right_at) == 1 else "right on a block",
+            kind = "zero on a block" if inside == " (0 there)" else "right on a block"
+            return Diagnosis("right on one slice" if len(right_at) == 1 else kind,
                              f"{wrong.d} is right only at {shown(right_at)} of axis {axis}{inside}")
         kind = "wrong on one slice" if len(wrong_at) == 1 else "wrong on a block"
+        kind = "zero on a block" if inside == " (0 there)" else kind
         return Diagnosis(kind, f"{wrong.d} is wrong only at {shown(wrong_at)} of axis {axis}{inside}")
     return None
 
@@ -119,6 +134,10 @@ def factor_by_element(wrong: Wrong) -> Diagnosis | None:
 
 def _known_factor(c: Array | None, wrong: Wrong) -> Diagnosis | None:
     """The array of the call that is this factor; with None, that explains actual / expected."""
+    for u in wrong.run.d_out:
+        F = spread_to(u, wrong.actual.shape)
+        if F is not None and wrong.close(F * wrong.actual, wrong.expected):
+            return Diagnosis("upstream ignored", "the upstream gradient is missing")
     for name, F in known_arrays(wrong):
         F = spread_to(F, wrong.actual.shape)
         if F is None or np.all(F == 1):
@@ -136,7 +155,7 @@ def _known_factor(c: Array | None, wrong: Wrong) -> Diagnosis | None:
 def some_elements(wrong: Wrong) -> Diagnosis | None:
     """Most elements are right: a wrong index, an entry overwritten."""
     bad = bad_elements(wrong)
-    if not 0 < bad.sum() <= max(1, bad.size // 4):
+    if not 0 < bad.sum() <= bad.size // 4:
         return None
     places = ", ".join(str([int(i) for i in place]) for place in np.argwhere(bad)[:4])
     return Diagnosis("wrong on some elements", f"{wrong.d} is right but for {places}{within(wrong, bad)}")

@@ -38,6 +38,22 @@ def permuted(wrong: Wrong) -> Diagnosis | None:
     return None
 
 
+def along_another_axis(wrong: Wrong) -> Diagnosis | None:
+    """The output of the equation on its main input transposed, transposed back: sums that run over the wrong axis."""
+    run = wrong.run
+    for name in run.floats:
+        x = run.inputs[name]
+        if x.shape != wrong.expected.shape:
+            continue
+        same = [other for other, z in run.inputs.items() if z is not None and z.shape == x.shape]
+        for a, b in itertools.combinations(range(x.ndim), 2):
+            turned = {other: run.inputs[other].swapaxes(a, b) for other in same}
+            supposed = wrong.other_call({**run.inputs, **run.options, **turned})
+            if supposed is not None and wrong.explains(supposed.swapaxes(a, b)):
+                return Diagnosis("along another axis", f"{wrong.d} is what the equation gives along axis {a}, not {b}")
+    return None
+
+
 def _order(actual: Array, expected: Array) -> list[int] | None:
     """For each slice of actual the slice of expected that is nearest; None unless it is a permutation."""
     n = len(actual)

@@ -27,9 +27,10 @@ def scaled(wrong: Wrong) -> Diagnosis | None:
     c = factor_of(wrong.actual, wrong.expected)
     if c is None or c == 0 or wrong.expected.size < 1 or not wrong.explains(c * wrong.expected):
         return None
-    copies = _copies(wrong)
+    if _upstream_forgotten(c, wrong):
+        return Diagnosis("upstream ignored", f"{wrong.d} is what an upstream gradient of 1 gives: is d_out not used?")
     begin = f"{wrong.d} is {c:.4g} times the right value everywhere"
-    for k in copies:
+    for k in _copies(wrong):
         if nearly(c * k, 1):
             return Diagnosis("mean for sum", f"{begin}: a mean over {k} values where a sum belongs?")
     guesses = what_factor(c, wrong)
@@ -44,9 +45,27 @@ def scaled(wrong: Wrong) -> Diagnosis | None:
     return Diagnosis("scaled", begin + (": " + ", or ".join(guesses[:3]) + "?" if guesses else ""))
 
 
+def shifted(wrong: Wrong) -> Diagnosis | None:
+    """A number added everywhere, with or without a factor."""
+    x, y = wrong.expected.ravel(), wrong.actual.ravel()
+    if x.size < 3 or np.ptp(x) == 0:
+        return None
+    c = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
+    b = float(y.mean() - c * x.mean())
+    if c == 0 or not wrong.explains(c * wrong.expected + b):
+        return None
+    return Diagnosis("scaled and shifted", f"{wrong.d} is {c:.4g} times the right value, plus {b:.4g}, everywhere")
+
+
+def _upstream_forgotten(c: float, wrong: Wrong) -> bool:
+    """The output is one number, and so is the upstream gradient."""
+    d_out = wrong.run.d_out
+    return len(d_out) == 1 and d_out[0].size == 1 and nearly(c * d_out[0].item(), 1) and not nearly(c, 1)
+
+
 def what_factor(c: float, wrong: Wrong) -> list[str]:
     """What a factor c may be, from the sizes and numbers of the call; the likeliest first."""
-    run, x = wrong.run, wrong.run.inputs[wrong.name]
+    run, x = wrong.run, wrong.expected
     heads = [run.options["heads"]] if isinstance(run.options.get("heads"), int) else []
     widths = {y.shape[-1] for y in (x, *(run.inputs[name] for name in run.floats)) if y.ndim}
     widths |= {d // h for d in widths for h in heads if h and d % h == 0}
@@ -70,7 +89,7 @@ def what_factor(c: float, wrong: Wrong) -> list[str]:
 
 
 def _where(d: int, wrong: Wrong) -> str:
-    x = wrong.run.inputs[wrong.name]
+    x = wrong.expected
     return f"{d} is the last axis of {wrong.name}" if x.ndim and x.shape[-1] == d else f"{d} is the size of one head or vector"
 
 
@@ -82,7 +101,7 @@ def numbers(run: Run) -> list[tuple[str, float]]:
 
 def _copies(wrong: Wrong) -> list[int]:
     """How often a broadcast input is repeated: the axes that the output, or another input, has and x has not."""
-    x = wrong.run.inputs[wrong.name]
+    x = wrong.expected
     shapes = [y.shape for y in wrong.run.out] + [wrong.run.inputs[name].shape for name in wrong.run.floats]
     products: set[int] = set()
     for shape in shapes:
@@ -95,7 +114,7 @@ def _copies(wrong: Wrong) -> list[int]:
 
 def _contracted(wrong: Wrong) -> list[int]:
     """Sizes over which an equation may take a mean: any axes of x or of the inputs, and the number of True in a mask."""
-    run, x = wrong.run, wrong.run.inputs[wrong.name]
+    run, x = wrong.run, wrong.expected
     counts = {int(m.sum()) for m in run.inputs.values() if isinstance(m, np.ndarray) and m.dtype == bool}
     return sorted({*all_products(list(x.shape)), *(k for k in counts if k > 1),
                    *(size for y in run.out for size in all_products(list(y.shape)))})

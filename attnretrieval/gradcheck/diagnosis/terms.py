@@ -14,7 +14,7 @@ from attnretrieval.gradcheck.run import relative
 def recognised(wrong: Wrong) -> Diagnosis | None:
     """error = c · (something known of the same shape)."""
     for code, text, term in _known_terms(wrong):
-        if term.shape != wrong.actual.shape or not term.any():
+        if term is None or term.shape != wrong.actual.shape or not term.any():
             continue
         c = factor_of(wrong.error, term)
         if c is None or abs(c) < 1e-12 or wrong.actual.size < 2 or not wrong.explains(wrong.expected + c * term):
@@ -45,8 +45,8 @@ def row_terms(wrong: Wrong) -> Diagnosis | None:
         normalisation    d_X = r (d_X̂ - X̂ (X̂·d_X̂))       without it the error is r_i X_ij
         centring         d_X = d_X̄ - mean(d_X̄)           without it the error is r_i
     """
-    x = wrong.run.inputs[wrong.name]
-    if not x.ndim or x.shape[-1] < 3:
+    x = wrong.run.inputs.get(wrong.name)
+    if x is None or not x.ndim or x.shape[-1] < 3:
         return None
     for code, text, rows in _row_shapes(wrong, x):
         if rows.shape != x.shape:
@@ -55,6 +55,37 @@ def row_terms(wrong: Wrong) -> Diagnosis | None:
         r = (wrong.error * rows).sum(axis=-1, keepdims=True) / np.where(square == 0, 1, square)
         if r.any() and wrong.explains(wrong.expected + r * rows):
             return Diagnosis(code, f"{wrong.d} is off by {text} in each row")
+    return None
+
+
+def uncoupled(wrong: Wrong) -> Diagnosis | None:
+    """Only the diagonal of the Jacobian: each element as if it acted on its own output alone."""
+    J, u = wrong.jacobian, wrong.run.d_out[0] if wrong.run.d_out else None
+    if J is None or u.shape != wrong.expected.shape or not u.size:
+        return None
+    diagonal = J.reshape(u.size, u.size).diagonal().reshape(u.shape)
+    if wrong.explains(u * diagonal):
+        return Diagnosis("row term missing", f"{wrong.d} is d_out ∘ the diagonal of the Jacobian: the part that couples the "
+                                             "elements of a row is missing")
+    return None
+
+
+def unnormalised(wrong: Wrong) -> Diagnosis | None:
+    """The length of x does not matter, so a right gradient has no part along x; take that part away and it is right.
+
+        X̂ = X / ‖X‖,   d_X = (d_X̂ - X̂ (X̂·d_X̂)) / ‖X‖        d_X̂ itself is ‖X‖ d_X + r X, row by row
+    """
+    x = wrong.run.inputs.get(wrong.name)
+    if x is None or not x.ndim or x.shape[-1] < 3 or x.shape != wrong.actual.shape:
+        return None
+    square = (x * x).sum(axis=-1, keepdims=True)
+    along = (wrong.expected * x).sum(axis=-1, keepdims=True)
+    if not np.all(square > 0) or relative(along, 0 * along, np.linalg.norm(wrong.expected)) > 1e-9:
+        return None
+    rest = wrong.actual - x * ((wrong.actual * x).sum(axis=-1, keepdims=True) / square)
+    if wrong.close(rest / np.sqrt(square), wrong.expected):
+        return Diagnosis("row term of norm missing", f"{wrong.d} is the gradient of the vector of length 1: it does not go "
+                                                     "back through the normalisation")
     return None
 
 

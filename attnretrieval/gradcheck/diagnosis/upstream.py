@@ -80,10 +80,21 @@ def _other_upstreams(y: Array, u: Array) -> Iterator[tuple[str, str, Array]]:
             yield "upstream averaged", f"the upstream gradient averaged over axis {axis}", u.mean(axis, keepdims=True) + 0 * u
             yield "upstream reversed", f"the upstream gradient, reversed along axis {axis}", np.flip(u, axis)
     for a, b in itertools.combinations(range(u.ndim), 2):
-        if u.shape[a] == u.shape[b] > 1:
-            yield "upstream transposed", f"the upstream gradient with axes {a} and {b} exchanged", u.swapaxes(a, b)
+        if min(u.shape[a], u.shape[b]) > 1:
+            turned = u.swapaxes(a, b)
+            yield "upstream reshaped", f"a reshape of d_out where axes {a} and {b} must be exchanged", _scrambled(u, a, b)
+            if turned.shape != u.shape:
+                continue
+            yield "upstream transposed", f"the upstream gradient with axes {a} and {b} exchanged", turned
     yield "upstream times output", "d_out ∘ out in place of d_out", u * y
     yield "upstream absolute", "|d_out| in place of d_out", np.abs(u)
+
+
+def _scrambled(u: Array, a: int, b: int) -> Array:
+    """The array whose axes a and b exchanged are a reshape of u."""
+    shape = list(u.shape)
+    shape[a], shape[b] = shape[b], shape[a]
+    return u.reshape(shape).swapaxes(a, b)
 
 
 def inner_factor(wrong: Wrong) -> Diagnosis | None:

@@ -64,6 +64,12 @@ def _mixed(wrong: Wrong, factor: dict[str, float], odd: list[str]) -> Diagnosis 
         names = " and ".join(path.strip("()") for path in odd)
         return Diagnosis(f"{names} let in", f"{wrong.d} holds parts that must not be there: {names}")
     missing = [path for path in odd if abs(factor[path]) < 1e-6]
+    added = [path for path in odd if forbidden(path)]
+    if missing and added and len(missing) + len(added) == len(odd):
+        there, gone = (" and ".join(path.strip("()") for path in some) for some in (added, missing))
+        return Diagnosis(f"{there} in the place of {gone}",
+                         f"{wrong.d} holds the part through {there}, which must not be there, and misses {gone}: "
+                         "is a condition the wrong way round?")
     left = [path for path in factor if path not in odd and not forbidden(path)]
     if missing == odd and len(left) == 1:
         return Diagnosis("only one of several paths", f"{wrong.d} holds only the part through the {left[0]}; missing: "

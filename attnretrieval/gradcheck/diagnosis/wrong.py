@@ -1,4 +1,4 @@
-"""One wrong gradient, and what a diagnosis may look at: the call, its arrays, and ways to compare."""
+"""One wrong gradient, or one wrong output, and what a diagnosis may look at: the call, its arrays, ways to compare."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from attnretrieval.backend import Array
-from attnretrieval.gradcheck.derivatives import jacobian
+from attnretrieval.gradcheck.derivatives import gradient_at, jacobian, output_at
 from attnretrieval.gradcheck.paths import path_gradients, path_jacobians
 from attnretrieval.gradcheck.run import Run, relative
 
@@ -24,10 +24,10 @@ class Diagnosis(NamedTuple):
 
 @dataclass
 class Wrong:
-    """One wrong gradient and what a diagnosis may look at."""
+    """One wrong gradient and what a diagnosis may look at; for a wrong output, `name` is that of no input."""
 
     run: Run
-    name: str
+    name: str                           # of the input that the gradient belongs to
     actual: Array
     expected: Array
     others: dict[str, Array]            # the right gradients of all inputs
@@ -37,7 +37,15 @@ class Wrong:
 
     @property
     def d(self) -> str:
-        return f"d_{self.name}"
+        """What is wrong, in words."""
+        return f"d_{self.name}" if self.name in self.run.inputs else self.name
+
+    @property
+    def other_call(self) -> Callable[[dict[str, Any]], Array | None]:
+        """Other arguments → what a right equation gives for them; None where it refuses them."""
+        if self.name in self.run.inputs:
+            return lambda arguments: gradient_at(self.run, self.name, arguments)
+        return lambda arguments: output_at(self.run, arguments)
 
     @property
     def error(self) -> Array:
@@ -53,7 +61,8 @@ class Wrong:
     @cached_property
     def jacobian(self) -> Array | None:
         """d out / d x, (*out.shape, *x.shape), where there is one output and all of it is small."""
-        J = jacobian(self.run, self.name) if len(self.run.out) == 1 else None
+        known = len(self.run.out) == 1 and self.name in self.run.inputs
+        J = jacobian(self.run, self.name) if known else None
         return None if J is None else J.reshape(self.run.out[0].shape + self.run.inputs[self.name].shape)
 
     def back(self, d_out: Array) -> Array:
