@@ -20,6 +20,7 @@ import numpy as np
 from attnretrieval.backend import Array
 from attnretrieval.course import reference
 from attnretrieval.course.cases import CASES, NO_REGION, Draw, Inputs, Options
+from attnretrieval.gradcheck.calls import Broken, call_forward
 from attnretrieval.shapes import check_choice
 
 EPS = 1e-12                 # the ε of l2_normalise
@@ -30,6 +31,7 @@ class Value(NamedTuple):
     name: str               # the equation and the case
     error: float            # the largest difference, relative to the largest value
     problem: str            # "" where there is none
+    raised: Exception | None = None     # as in a Report
 
     @property
     def passed(self) -> bool:
@@ -47,8 +49,12 @@ def check_values(name: str, forward: Callable | None = None, rng: np.random.Gene
     for label, (inputs, options) in sorted(cases.items(), key=lambda item: size(item[1][0])):
         expected = np.asarray(REFERENCES[name](**inputs, **options))
         with np.errstate(all="ignore"):
-            out, _ = (forward or CASES[name].forward)(**inputs, **options)
-        yield _compare(f"{name}, {label}", np.asarray(out), expected)
+            try:
+                out, _ = call_forward(forward or CASES[name].forward, {**inputs, **options})
+            except Broken as broken:
+                yield Value(f"{name}, {label}", np.nan, str(broken), broken.error)
+                continue
+        yield _compare(f"{name}, {label}", out, expected)
 
 
 def size(inputs: Inputs) -> int:
@@ -56,7 +62,10 @@ def size(inputs: Inputs) -> int:
     return sum(x.size for x in inputs.values() if x is not None)
 
 
-def _compare(name: str, actual: Array, expected: Array) -> Value:
+def _compare(name: str, out: Array | tuple[Array, ...], expected: Array) -> Value:
+    if isinstance(out, tuple):
+        return Value(name, np.nan, f"the output is a tuple of {len(out)}, the formula gives one array")
+    actual = np.asarray(out)
     if actual.shape != expected.shape:
         return Value(name, np.inf, f"the output has shape {actual.shape}, the formula gives {expected.shape}")
     if not expected.size:

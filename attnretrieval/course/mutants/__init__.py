@@ -178,20 +178,24 @@ def judge(mutant: Mutant, seed: int = 0) -> Result:
 
 
 def first_wrong_gradient(cases: dict[str, Case], rng: np.random.Generator) -> tuple[str, str]:
-    """The first case on which the gradient check fails, and its report; ("", "") if none does."""
+    """The first case on which the gradient check fails, and its report; ("", "") if none does. What a pass raises is raised."""
     variants = [(name, label, c, inputs, options) for name, c in cases.items()
                 for label, (inputs, options) in c.make(rng, np.float64).items()]
     for name, label, c, inputs, options in sorted(variants, key=lambda variant: size(variant[3])):
         report = c.check(label, inputs, options, rng, name=name)
+        if report.raised is not None:
+            raise report.raised
         if not report.passed:
             return f"{name}, {label}", str(report)
     return "", ""
 
 
 def first_wrong_value(cases: dict[str, Case], rng: np.random.Generator) -> tuple[str, str]:
-    """The first case on which a forward differs from its formula, and how; ("", "") if none does."""
+    """The first case on which a forward differs from its formula, and how; ("", "") if none does. What it raises is raised."""
     for name, c in cases.items():
         for value in check_values(name, c.forward, rng):
+            if value.raised is not None:
+                raise value.raised
             if not value.passed:
                 return value.name, str(value)
     return "", ""
