@@ -38,6 +38,7 @@ SUFFIX = "_backward"
 
 
 class Mine(NamedTuple):
+    file: str
     equation: str                       # a name of CASES
     forward: Callable | None            # None: ours
     backward: Callable | None           # None: the values of the forward alone are compared
@@ -56,15 +57,15 @@ class Mine(NamedTuple):
 
     def __str__(self) -> str:
         """What is checked, and with what."""
-        names = " and ".join(f.__name__ for f in (self.forward, self.backward) if f is not None)
+        values = f"the values of {self.forward.__name__}" if self.forward else ""
         if self.backward is None:
-            return f"{names}: there is no {names}{SUFFIX}, so its values alone are compared"
-        if self.forward is not None and not self.without_cache:
-            return names
-        case = CASES[self.equation]
-        inputs, options = _first_variant(self.equation)
-        why = f"{self.forward.__name__} returns no cache, so the backward is" if self.without_cache else "it is"
-        return f"{names}: {why} given the cache of ours, {described(case.forward(**inputs, **options)[1])}"
+            return f"{self.file}: {values}; there is no {self.forward.__name__}{SUFFIX}"
+        text = f"{self.file}: {values}{values and ', '}the gradient of {self.backward.__name__}"
+        if self.forward and not self.without_cache:
+            return text
+        inputs, options = _variants(self.equation)[0]
+        _, cache = CASES[self.equation].forward(**inputs, **options)
+        return text + f", which is given the cache of our forward, {described(cache)}"
 
 
 def open_mine(where: str, equations: Sequence[str] = ()) -> list[Mine]:
@@ -75,14 +76,14 @@ def open_mine(where: str, equations: Sequence[str] = ()) -> list[Mine]:
     file, _, function = where.rpartition(":")
     if not file or not function.isidentifier():         # no function, or the colon of C:\my.py
         file, function = where, ""
+    if Path(file).suffix != ".py":
+        raise InputError(f"{file} is not named as a Python file; --mine takes FILE.py:FUNCTION")
     path = need_file(file, "the file of --mine")
-    if path.suffix != ".py":
-        raise InputError(f"{path} is no Python file; --mine takes FILE.py:FUNCTION")
     defined = {name: value for name, value in vars(_load(path)).items() if inspect.isfunction(value)
                and not (value.__module__ or "").startswith("attnretrieval.")}       # ours may be imported there
     there = ", ".join(defined) or "no function"
     if function and function not in defined:
-        raise InputError(f"{path} defines no function {function}{did_you_mean(function, defined) or f'; it defines {there}'}")
+        raise InputError(f"{path} defines no function {function}; it defines {there}{did_you_mean(function, defined)}")
     if function:
         return [_one(path, defined, function, _equation_of(function, equations))]
     found = {name: both[0] for name in chosen(equations)
@@ -116,8 +117,8 @@ def _one(path: Path, defined: dict[str, Callable], function: str, equation: str)
     pair = (other, defined[function]) if backward else (defined[function], other)
     for mine, ours in zip(pair, CASES[equation][:2], strict=True):
         if mine is not None:
-            _check_arguments(path, mine, ours)
-    return Mine(equation, *pair, pair[0] is not None and _returns_no_cache(pair[0], equation))
+            _check_arguments(path, mine, ours, equation)
+    return Mine(str(path), equation, *pair, pair[0] is not None and _returns_no_cache(pair[0], equation))
 
 
 def _looks_backward(function: Callable) -> bool:
@@ -125,16 +126,20 @@ def _looks_backward(function: Callable) -> bool:
     return len(names) == 2 and (names[0].startswith("d_") or names[1] == "cache")
 
 
-def _check_arguments(path: Path, mine: Callable, ours: Callable) -> None:
-    """A forward is called by the names of the inputs, a backward with d_out and cache in this order."""
-    backward = ours.__name__.endswith(SUFFIX)
+def _check_arguments(path: Path, mine: Callable, ours: Callable, equation: str) -> None:
+    """A forward is called by the names of the inputs, a backward with d_out and cache in this order.
+
+    A forward may lack what only some cases pass, such as a mask: it fails those.
+    """
+    backward = ours is CASES[equation].backward
     wanted = inspect.signature(ours).parameters.values()
     signature = inspect.signature(mine)
     try:
         if backward:
             signature.bind(None, None)
         else:
-            signature.bind(**{p.name: None for p in wanted if p.default is p.empty})
+            calls = [{**inputs, **options} for inputs, options in _variants(equation)]
+            signature.bind(**{name: None for name in calls[0] if all(name in call for call in calls)})
     except TypeError as error:
         line = inspect.unwrap(mine).__code__.co_firstlineno
         name, here = mine.__name__, ", ".join(map(_written, signature.parameters.values()))
@@ -151,12 +156,13 @@ def _written(p: inspect.Parameter) -> str:
 # --- a forward without a cache -----------------------------------------------------------------------------------------
 
 
-def _first_variant(equation: str) -> tuple[dict, dict]:
-    return next(iter(CASES[equation].make(np.random.default_rng(0), np.float64).values()))
+def _variants(equation: str) -> list[tuple[dict, dict]]:
+    """(inputs, options) of every case."""
+    return list(CASES[equation].make(np.random.default_rng(0), np.float64).values())
 
 
 def _returns_no_cache(forward: Callable, equation: str) -> bool:
-    inputs, options = _first_variant(equation)
+    inputs, options = _variants(equation)[0]
     try:
         return isinstance(forward(**inputs, **options), np.ndarray | np.generic)
     except Exception:  # the checks will say so
@@ -180,17 +186,18 @@ def _load(path: Path) -> ModuleType:
     sys.modules[module.__name__] = module               # dataclasses look their module up
     folder = str(path.resolve().parent)
     try:
-        code = compile(importlib.util.decode_source(path.read_bytes()), str(path), "exec")
-        sys.path.insert(0, folder)
-        exec(code, module.__dict__)
+        source = importlib.util.decode_source(path.read_bytes())
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not in UTF-8; save it so, or name its encoding in the first line, as in "
+                         "# -*- coding: gbk -*-") from error
+    sys.path.insert(0, folder)
+    try:
+        exec(compile(source, str(path), "exec"), module.__dict__)
     except SyntaxError as error:
-        line = f" line {error.lineno}" if error.lineno else ""
         text = f", `{error.text.strip()}`" if error.text and error.text.strip() else ""
-        raise InputError(f"{path}{line}: {type(error).__name__}{text}: {error.msg}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
+        raise InputError(f"{error.filename} line {error.lineno}: {type(error).__name__}{text}: {error.msg}") from error
     except SystemExit as error:
-        raise InputError(f"{path} ends the program when it is loaded{place(str(path), error)}; what is no definition goes "
+        raise InputError(f"{path} ends the program when it is loaded,{place(str(path), error)}; what is no definition goes "
                          'under if __name__ == "__main__":') from error
     except Exception as error:  # whatever a file raises when it is loaded
         raise InputError(f"{path} cannot be loaded: {type(error).__name__}{place(str(path), error)}: "

@@ -34,12 +34,16 @@ class Broken(Exception):
         super().__init__(": ".join(filter(None, [what, why])) + (f"; it was given {given}" if given else ""))
         self.what = what            # who did what in which line: the same for every call that breaks alike
         self.why = why
-        self.error = error          # what it raised; a TypeError for what it returned
+        self.error = error          # what it raised, or a NoAnswer
+
+
+class NoAnswer(TypeError):
+    """What a pass returned is not what a forward or a backward returns."""
 
 
 def no_answer(what: str) -> Broken:
     """Of a call that returned the wrong thing."""
-    return Broken(what, "", TypeError(what))
+    return Broken(what, "", NoAnswer(what))
 
 
 # --- the two passes ----------------------------------------------------------------------------------------------------
@@ -162,7 +166,9 @@ def described(x: Any, depth: int = 2) -> str:
         inside = ([f"{name} {described(value, depth - 1)}" for name, value in named.items()] if isinstance(named, dict)
                   else [described(value, depth - 1) for value in named])
         return f"{kind}({shortened(', '.join(inside))})"
-    return shortened(repr(x)) if x is None or isinstance(x, bool | int | float | complex | str) else type(x).__name__
+    if x is None or isinstance(x, bool | int | float | np.generic):
+        return str(x)
+    return shortened(repr(x)) if isinstance(x, str) else type(x).__name__
 
 
 def shortened(text: str) -> str:

@@ -42,7 +42,7 @@ class Report:
     tolerance: float
     notes: list[str] = field(default_factory=list)      # worth knowing, and no fault
     bound: str = ""             # where the tolerance comes from
-    raised: Exception | None = None     # what a pass raised; a TypeError where it returned something that is no answer
+    raised: Exception | None = None     # what a pass raised; calls.NoAnswer where it returned something else than it should
 
     @property
     def passed(self) -> bool:

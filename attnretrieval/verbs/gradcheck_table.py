@@ -14,10 +14,9 @@ import numpy as np
 
 from attnretrieval.course.values import Value
 from attnretrieval.gradcheck import Report
+from attnretrieval.gradcheck.calls import NoAnswer
 
 WIDTHS = (20, 5, 21, 11, 6)             # a line of 80 characters
-FURTHER = 8                             # failures after the first that get a line
-LONGEST = 110                           # characters of such a line
 RED, GREEN, PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[0m"
 
 
@@ -38,12 +37,17 @@ def of_report(report: Report) -> Found:
     if np.isnan(error) and report.rows:
         error, notes = float(np.max([row.difference_error for row in report.rows])), report.notes
     wrong = [f"{row.name} {row.diagnosis or 'wrong'}" for row in report.rows if not row.passed]
-    summary = ", ".join(wrong) or "; ".join(report.problems)
+    summary = _broke(report.raised) or ", ".join(wrong) or "; ".join(report.problems)
     return Found(report.name, report.passed, error, str(report), summary, report.diagnosis, notes)
 
 
 def of_value(value: Value) -> Found:
-    return Found(f"value of {value.name}", value.passed, value.error, f"value of {value}", value.problem)
+    summary = _broke(value.raised) or "another value than the formula"
+    return Found(f"value of {value.name}", value.passed, value.error, f"value of {value}", summary)
+
+
+def _broke(raised: Exception | None) -> str:
+    return "" if raised is None else "no answer" if isinstance(raised, NoAnswer) else f"raises {type(raised).__name__}"
 
 
 # --- the table ---------------------------------------------------------------------------------------------------------
@@ -76,16 +80,18 @@ def _coloured(text: str, colour: str) -> str:
 
 
 def failures(found: Sequence[Found], verbose: bool) -> str:
-    """The first failure in full and the next ones in a line each, or every case in full."""
+    """The first failure in full and a line for every kind of the others, or every case in full."""
     if verbose:
         return "\n" + "".join(f"{f.text}\n\n" for f in found)
     wrong = [f for f in found if not f.passed]
     text = f"\n{wrong[0].text}\n\n" if wrong else ""
-    for other in wrong[1:1 + FURTHER]:
-        line = f"also {other.name}: {other.summary}"
-        text += (line if len(line) <= LONGEST else line[:LONGEST - 2] + " …") + "\n"
-    if len(wrong) > 1 + FURTHER:
-        text += f"and {len(wrong) - 1 - FURTHER} more; -v shows every case\n"
+    kinds: dict[str, list[str]] = {}
+    for other in wrong[1:]:
+        kinds.setdefault(other.summary, []).append(other.name)
+    for summary, (first, *more) in kinds.items():
+        text += f"also wrong: {first}{f' and {len(more)} more' if more else ''}: {summary}\n"
+    if kinds:
+        text += "-v shows every case in full\n"
     notes = [f"note: {f.name}: {note}\n" for f in found if f.passed for note in f.notes]
     return text + "".join(notes[:1])
 

@@ -248,4 +248,5 @@ def test_what_a_pass_was_given_in_words():
     nested = Grads(Grads(Grads(1.0, None), np.zeros((2, 2))), {"a": np.ones(3, np.float32)})
     assert described(nested) == "Grads(d_X Grads(d_X Grads(…), d_W (2, 2) of zeros), d_W (a (3,) float32))"
     assert described([np.ones((4, 4))[::2, ::2], "x", object()]) == "((2, 2) with steps in memory, 'x', object)"
+    assert described((np.float64(0.5), True, None)) == "(0.5, True, None)"
     assert len(described([np.ones(3)] * 1000)) < 400
