@@ -21,6 +21,7 @@ from attnretrieval.backend import Array
 from attnretrieval.course import confused_losses, reference
 from attnretrieval.course.cases import CASES, NO_REGION, Draw, Inputs, Options
 from attnretrieval.course.confusions import CONFUSIONS as FORMULAS
+from attnretrieval.gradcheck.calls import Broken, call_forward
 from attnretrieval.gradcheck.diagnosis import Diagnosis, Wrong, diagnose_output
 from attnretrieval.gradcheck.run import Run, copy_of
 from attnretrieval.shapes import check_choice
@@ -36,6 +37,7 @@ class Value(NamedTuple):
     problem: str            # "" where there is none
     diagnosis: str = ""     # a short name of the fault; "" where none explains it
     extreme: bool = False   # one of EXTREMES below
+    raised: Exception | None = None     # as in a Report
 
     @property
     def passed(self) -> bool:
@@ -54,15 +56,15 @@ def check_values(name: str, forward: Callable | None = None, rng: np.random.Gene
     for label, (inputs, options) in sorted(cases.items(), key=lambda item: size(item[1][0])):
         expected = np.asarray(REFERENCES[name](**inputs, **options))
         with np.errstate(all="ignore"):
-            out, _ = (forward or CASES[name].forward)(**copied(inputs), **options)
+            try:
+                out, _ = call_forward(forward or CASES[name].forward, {**{key: copy_of(x) for key, x in inputs.items()}, **options})
+            except Broken as broken:
+                yield Value(f"{name}, {label}", np.nan, str(broken), raised=broken.error)
+                continue
             # the equation itself says what it would give for other arguments
-            call = Run(CASES[name].forward, CASES[name].backward, inputs, options, draw.rng, (), tuple, (), {})
-            value = _compare(name, label, np.asarray(out), expected, call)
+            call = Run(CASES[name].forward, CASES[name].backward, inputs, options, draw.rng)
+            value = _compare(name, label, out, expected, call)
         yield value._replace(extreme=label in extreme)
-
-
-def copied(inputs: Inputs) -> Inputs:
-    return {name: copy_of(x) for name, x in inputs.items()}
 
 
 def size(inputs: Inputs) -> int:
@@ -70,8 +72,11 @@ def size(inputs: Inputs) -> int:
     return sum(x.size for x in inputs.values() if x is not None)
 
 
-def _compare(equation: str, label: str, actual: Array, expected: Array, call: Run) -> Value:
+def _compare(equation: str, label: str, out: Array | tuple[Array, ...], expected: Array, call: Run) -> Value:
     name = f"{equation}, {label}"
+    if isinstance(out, tuple):
+        return Value(name, np.nan, f"the output is a tuple of {len(out)}, the formula gives one array", "wrong shape")
+    actual = np.asarray(out)
     if actual.shape != expected.shape:
         return Value(name, np.inf, f"the output has shape {actual.shape}, the formula gives {expected.shape}", "wrong shape")
     if not expected.size:

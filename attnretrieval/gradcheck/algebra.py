@@ -55,7 +55,7 @@ def _changed(run: Run, outs: tuple[Array, ...], grads: dict, what: str, names: I
                 if not relative(y, mine) <= EXACT]
     return problems + [
         Problem(name, f"{what} changes d_{name}", "identity broken") for name in _usable(run, names)
-        if grads[name] is None or not relative(grads[name], run.grads[name], 1e-3 * run.largest) <= EXACT
+        if not relative(grads[name], run.grads[name], 1e-3 * run.largest) <= EXACT
     ]
 
 
@@ -109,8 +109,7 @@ def permutation(run: Run, axes: Mapping[str, int], out_axis: int | None = None) 
     back = np.argsort(order)
     outs = tuple(y if out_axis is None else np.take(y, back, out_axis) for y in outs)
     for name in _usable(run, axes):
-        if grads[name] is not None and grads[name].shape == run.inputs[name].shape:
-            grads[name] = np.take(grads[name], back, axes[name])
+        grads[name] = np.take(grads[name], back, axes[name])
     together = " and ".join(f"axis {axis} of {name}" for name, axis in axes.items())
     return _changed(run, outs, grads, f"another order along {together}", run.floats)
 

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attnretrieval.backend import Array
+from attnretrieval.gradcheck.calls import Broken
 from attnretrieval.gradcheck.run import Run, copy_of, is_float, parts, relative, step
 
 COMPLEX_STEP = 1e-30
@@ -91,22 +92,22 @@ def complex_step(run: Run, places: dict[str, Places]) -> dict[str, Slopes] | Non
     """Im L(x + ih) / h; None, and a note, where the forward cannot take complex numbers."""
     # all floating inputs become complex together: a real Y += b would otherwise refuse a complex b
     stepped = {name: x.astype(np.complex128) if is_float(x) else x for name, x in run.inputs.items()}
-    try:
-        at_x = run.outputs(stepped)
-    except Exception as error:  # whatever it raises is the finding
-        run.notes.append(f"the forward fails on complex inputs ({type(error).__name__}: {error}); make it complex-safe; "
-                         "judged by the central difference alone")
-        return None
-    for y, real in zip(at_x, run.out, strict=True):
-        if y.shape != real.shape or relative(y.real, real) > ROUNDING:
-            run.notes.append("forward(complex x).real differs from forward(x); a maximum or a comparison must look at "
-                             "the real part, and abs and norm must be x * x and sqrt; judged by the central difference alone")
-            return None
 
     def slope(name: str, x: Array, v: Array) -> float:
         return run.loss({**stepped, name: step(x, COMPLEX_STEP * 1j, v)}).imag / COMPLEX_STEP
 
-    return {name: _slopes(run, name, places[name], slope) for name in run.floats}
+    try:
+        at_x = run.outputs(stepped)
+        for y, real in zip(at_x, run.out, strict=True):
+            if relative(y.real, real) > ROUNDING:
+                run.notes.append("forward(complex x).real differs from forward(x); a maximum or a comparison must look at the "
+                                 "real part, and abs and norm must be x * x and sqrt; judged by the central difference alone")
+                return None
+        return {name: _slopes(run, name, places[name], slope) for name in run.floats}
+    except Broken as broken:
+        run.notes.append(f"on complex inputs {broken.what}{broken.why and ': '}{broken.why}; make the forward complex-safe; "
+                         "judged by the central difference alone")
+        return None
 
 
 def central_difference(run: Run, places: dict[str, Places]) -> dict[str, Slopes]:
@@ -170,7 +171,7 @@ def jacobian(run: Run, name: str) -> Array | None:
         for _, v in units(x.shape):
             outs = run.outputs({**stepped, name: step(x, COMPLEX_STEP * 1j, v)})
             columns.append(np.concatenate([np.imag(y).ravel() for y in outs]) / COMPLEX_STEP)
-    except Exception:  # not complex-safe: the note says so already
+    except Broken:  # not complex-safe: the note says so already
         return None
     outputs = sum(y.size for y in run.out)
     return np.array(columns).reshape(x.size, outputs).T.reshape(outputs, *x.shape)

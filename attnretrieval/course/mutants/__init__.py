@@ -22,7 +22,7 @@ or stay must occur in the source exactly once.
                 values that a gradient check does not look at
 
     results = score()
-    print(report(results))          # "459 of 459 mutants rejected", and those that were not
+    print(report(results))          # "459 of 459 mutants rejected, ... named", and those that were not
 
 A mutant that raises is not counted as rejected: it would be noticed without any check.
 """
@@ -98,6 +98,7 @@ class Failure(NamedTuple):
     case: str
     text: str                   # what the check said
     codes: tuple[str, ...]      # the faults that it named
+    raised: Exception | None    # what a pass raised
 
 
 # --- reading the patches ----------------------------------------------------------------------------------------------
@@ -181,13 +182,16 @@ def score(mutants: Sequence[Mutant] | None = None, seed: int = 0) -> list[Result
 def judge(mutant: Mutant, seed: int = 0) -> Result:
     """What the check that this mutant must fail says about it; the diagnosis is that of its three largest failing cases."""
     failures = wrong_gradients if mutant.kind == "backward" else wrong_values
-    try:
-        with np.errstate(all="ignore"):
-            found = list(islice(failures(load(mutant), np.random.default_rng(seed), largest_first=True), CASES_A_MUTANT))
-    except Exception as error:  # a mutant may raise whatever it likes; what it raises is the result
-        return Result(mutant, type(error).__name__, "", str(error))
-    if not found:
-        return Result(mutant, "", "", "")
+    with np.errstate(all="ignore"):
+        try:
+            all_found = failures(load(mutant), np.random.default_rng(seed), largest_first=True)
+            found = list(islice((failure for failure in all_found if failure.raised is None), CASES_A_MUTANT))
+            raised = None if found else next((failure.raised for failure in failures(load(mutant), np.random.default_rng(seed))),
+                                             None)
+        except Exception as error:  # the module itself may raise
+            found, raised = [], error
+    if not found:       # a case that raises rejects nothing
+        return Result(mutant, type(raised).__name__ if raised else "", "", str(raised or ""))
     by = {"backward": "gradient", "forward": "values"}[mutant.kind]
     return Result(mutant, by, found[0].case, found[0].text, verdict(code for failure in found for code in failure.codes))
 
@@ -199,31 +203,42 @@ def wrong_gradients(cases: dict[str, Case], rng: np.random.Generator, largest_fi
     for name, label, c, inputs, options in sorted(variants, key=lambda variant: size(variant[3]), reverse=largest_first):
         report = c.check(label, inputs, options, rng, name=name)
         if not report.passed:
-            yield Failure(f"{name}, {label}", str(report), (*report.diagnosis.values(), *report.codes))
+            codes = (*report.diagnosis.values(), *report.codes)
+            yield Failure(f"{name}, {label}", str(report), codes, report.raised)
 
 
 def wrong_values(cases: dict[str, Case], rng: np.random.Generator, largest_first: bool = False) -> Iterator[Failure]:
-    """The cases on which a forward differs from its formula."""
+    """The cases on which a forward differs from its formula, small ones first."""
     for name, c in cases.items():
         values = [value for value in check_values(name, c.forward, rng) if not value.passed]
         rare = all(value.extreme for value in values)
         for value in values[::-1] if largest_first else values:
-            yield Failure(value.name, str(value), ("only for extreme inputs" if rare else value.diagnosis,))
+            code = "only for extreme inputs" if rare else value.diagnosis
+            yield Failure(value.name, str(value), (code,), value.raised)
 
 
 def first_wrong_gradient(cases: dict[str, Case], rng: np.random.Generator) -> tuple[str, str]:
-    """The first case on which the gradient check fails, and its report; ("", "") if none does."""
-    return next(((failure.case, failure.text) for failure in wrong_gradients(cases, rng)), ("", ""))
+    """The first case on which the gradient check fails, and its report; ("", "") if none does. What a pass raises is raised."""
+    return _first(wrong_gradients(cases, rng))
 
 
 def first_wrong_value(cases: dict[str, Case], rng: np.random.Generator) -> tuple[str, str]:
-    """The first case on which a forward differs from its formula, and how; ("", "") if none does."""
-    return next(((failure.case, failure.text) for failure in wrong_values(cases, rng)), ("", ""))
+    """The first case on which a forward differs from its formula, and how; ("", "") if none does. What it raises is raised."""
+    return _first(wrong_values(cases, rng))
+
+
+def _first(failures: Iterator[Failure]) -> tuple[str, str]:
+    failure = next(failures, None)
+    if failure is None:
+        return "", ""
+    if failure.raised is not None:
+        raise failure.raised
+    return failure.case, failure.text
 
 
 def report(results: Sequence[Result]) -> str:
-    """The score, and one line for every mutant that was not rejected."""
+    """The score, how many faults the diagnosis names, and one line for every mutant that was not rejected."""
     survivors = [f"  {result.mutant}" + (f" (raises {result.by}: {result.text})" if result.by else "")
                  for result in results if not result.rejected]
-    rejected = len(results) - len(survivors)
-    return "\n".join([f"{rejected} of {len(results)} mutants rejected", *survivors])
+    rejected, named = len(results) - len(survivors), sum(result.named for result in results)
+    return "\n".join([f"{rejected} of {len(results)} mutants rejected; the diagnosis names the fault of {named}", *survivors])

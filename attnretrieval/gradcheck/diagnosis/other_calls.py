@@ -65,7 +65,7 @@ def _masks(run: Run) -> Iterator[OtherCall]:
 
 
 def _options(run: Run) -> Iterator[OtherCall]:
-    defaults = {name: p.default for name, p in inspect.signature(run.forward).parameters.items() if name not in run.inputs}
+    defaults = {name: p.default for name, p in inspect.signature(run.given_forward).parameters.items() if name not in run.inputs}
     for name, value in {**defaults, **run.options}.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             continue
