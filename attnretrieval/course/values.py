@@ -57,7 +57,8 @@ def check_values(name: str, forward: Callable | None = None, rng: np.random.Gene
         expected = np.asarray(REFERENCES[name](**inputs, **options))
         with np.errstate(all="ignore"):
             try:
-                out, _ = call_forward(forward or CASES[name].forward, {**{key: copy_of(x) for key, x in inputs.items()}, **options})
+                mine = {key: copy_of(x) for key, x in inputs.items()}
+                out, _ = call_forward(forward or CASES[name].forward, {**mine, **options})
             except Broken as broken:
                 yield Value(f"{name}, {label}", np.nan, str(broken), raised=broken.error)
                 continue

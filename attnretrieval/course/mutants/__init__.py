@@ -184,10 +184,11 @@ def judge(mutant: Mutant, seed: int = 0) -> Result:
     failures = wrong_gradients if mutant.kind == "backward" else wrong_values
     with np.errstate(all="ignore"):
         try:
-            all_found = failures(load(mutant), np.random.default_rng(seed), largest_first=True)
-            found = list(islice((failure for failure in all_found if failure.raised is None), CASES_A_MUTANT))
-            raised = None if found else next((failure.raised for failure in failures(load(mutant), np.random.default_rng(seed))),
-                                             None)
+            cases, raised = load(mutant), None
+            every = failures(cases, np.random.default_rng(seed), largest_first=True)
+            found = list(islice((failure for failure in every if failure.raised is None), CASES_A_MUTANT))
+            if not found:
+                raised = next((failure.raised for failure in failures(cases, np.random.default_rng(seed))), None)
         except Exception as error:  # the module itself may raise
             found, raised = [], error
     if not found:       # a case that raises rejects nothing

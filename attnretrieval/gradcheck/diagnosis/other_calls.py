@@ -65,7 +65,8 @@ def _masks(run: Run) -> Iterator[OtherCall]:
 
 
 def _options(run: Run) -> Iterator[OtherCall]:
-    defaults = {name: p.default for name, p in inspect.signature(run.given_forward).parameters.items() if name not in run.inputs}
+    parameters = inspect.signature(run.given_forward).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items() if name not in run.inputs}
     for name, value in {**defaults, **run.options}.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             continue
