@@ -44,7 +44,8 @@ class Wrong:
     def other_call(self) -> Callable[[dict[str, Any]], Array | None]:
         """Other arguments → what a right equation gives for them; None where it refuses them."""
         if self.name in self.run.inputs:
-            return lambda arguments: gradient_at(self.run, self.name, arguments)
+            room = self.tolerance * max(np.linalg.norm(self.actual), self.floor)
+            return lambda arguments: gradient_at(self.run, self.name, arguments, self.actual, room)
         return lambda arguments: output_at(self.run, arguments)
 
     @property
