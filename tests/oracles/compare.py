@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 VALUE, GRADIENT = 1e-12, 1e-10      # largest relative errors
-NOTHING = 1e-4                      # of the largest gradient: a gradient below this is measured by it
+NOTHING = 1e-3                      # of the largest gradient: a gradient below this is measured by it
 
 
 def check_value(ours: np.ndarray, theirs: np.ndarray, where: str = "") -> None:
