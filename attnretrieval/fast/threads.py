@@ -20,7 +20,8 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from contextvars import copy_context
+from typing import Any, TypeVar
 
 from attnretrieval.shapes import check_range
 from attnretrieval.threads import VARIABLES
@@ -30,6 +31,7 @@ Result = TypeVar("Result")
 
 _count = 1
 _pool: ThreadPoolExecutor | None = None
+_limits: Any = None                 # threadpoolctl's, while BLAS is kept to one thread
 _here = threading.local()           # .shared is True inside a thread of the pool
 
 
@@ -37,8 +39,7 @@ def set_threads(count: int) -> None:
     """Let `share` use this many threads from now on, in the whole process; 1 = none but the caller's."""
     global _count, _pool
     check_range("threads", count, 1)
-    if count > 1:
-        _one_blas_thread()
+    _keep_blas_to_one_thread(count > 1)
     if _pool is not None and count != _count:
         _pool.shutdown()
         _pool = None
@@ -58,7 +59,9 @@ def share(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Res
         return [function(item) for item in items]
     if _pool is None:
         _pool = ThreadPoolExecutor(_count, "attnretrieval", initializer=lambda: setattr(_here, "shared", True))
-    return list(_pool.map(function, items))
+    # a copy of the context each, so that numpy.errstate of the caller holds there too
+    jobs = [_pool.submit(copy_context().run, function, item) for item in items]
+    return [job.result() for job in jobs]
 
 
 def parts(count: int, least: int = 1) -> list[slice]:
@@ -68,12 +71,19 @@ def parts(count: int, least: int = 1) -> list[slice]:
     return [slice(start, end) for start, end in zip(cuts, cuts[1:], strict=False)]
 
 
-def _one_blas_thread() -> None:
+def _keep_blas_to_one_thread(keep: bool) -> None:
+    """Or give it back the threads that it had."""
+    global _limits
+    if not keep and _limits is not None:
+        _limits.restore_original_limits()
+        _limits = None
+    if not keep or _limits is not None:
+        return
     try:
         from threadpoolctl import threadpool_limits
     except ImportError:
-        if not any(os.environ.get(name) == "1" for name in VARIABLES):
+        if {os.environ.get(name) for name in VARIABLES} - {None} != {"1"}:
             warnings.warn('several threads here need one thread in BLAS: pip install "attnretrieval[threads]", or set '
                           f"{VARIABLES[0]}=1 before Python starts", stacklevel=3)
         return
-    threadpool_limits(1, user_api="blas")
+    _limits = threadpool_limits(1, user_api="blas")

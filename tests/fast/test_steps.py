@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from attnretrieval.config import image_chain, text_chain
+from attnretrieval.fast import steps
 from attnretrieval.fast.steps import FORMS, fast_chain
+from attnretrieval.fast.threads import set_threads
 from attnretrieval.model import Model
 from attnretrieval.parameters import Parameters
 from attnretrieval.steps import Residual
@@ -39,6 +41,23 @@ def test_the_gradient_of_a_step_is_the_plain_one(name, paired_weight, dtype):
     assert loss == pytest.approx(plain_loss, rel=TOLERANCE[dtype])
     scale = max(1.0, np.abs(plain_gradient).max())
     np.testing.assert_allclose(gradient, plain_gradient, rtol=0, atol=TOLERANCE[dtype] * scale)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("name", ["add, mean", "every option", "layer norm without residual"])
+def test_the_number_of_threads_changes_nothing_beyond_rounding(name, threads, monkeypatch):
+    monkeypatch.setattr(steps, "LEAST", 1)                             # or nothing so small would be shared
+    made = build(CONFIGS[name])
+    config = replace(made.config, text=replace(made.config.text, drop_hidden=0.2))
+    one, several = [], []
+    for got, count in ((one, 1), (several, threads)):
+        set_threads(count)
+        try:
+            got += step(Model(config, made.parameters, made.table), 0.7, np.random.default_rng(2))
+        finally:
+            set_threads(1)
+    np.testing.assert_allclose(several[0], one[0], rtol=1e-12)
+    np.testing.assert_allclose(several[1], one[1], rtol=0, atol=1e-12 * max(1.0, np.abs(one[1]).max()))
 
 
 def test_every_step_that_has_a_fast_form_gets_it():

@@ -44,6 +44,26 @@ def test_an_error_reaches_the_caller():
     assert share(lambda x: x, [1, 2]) == [1, 2]
 
 
+def test_the_callers_errstate_holds_in_every_thread():
+    set_threads(2)
+    with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
+        share(lambda x: np.ones(1) / x, [1, 0])
+
+
+def test_blas_keeps_to_one_thread_while_there_are_several():
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+
+    def blas():
+        return [lib["num_threads"] for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"]
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        before = blas()
+        set_threads(2)
+        set_threads(3)
+        assert blas() == [1] * len(before)
+        set_threads(1)
+        assert blas() == before
+
+
 def test_parts_cover_all_items_once():
     set_threads(3)
     for count in range(20):
