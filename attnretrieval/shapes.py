@@ -54,6 +54,8 @@ def check_mask(name: str, mask: Any, shape: tuple[int, ...]) -> None:
     if not is_array(mask) or mask.dtype != bool:
         came = f"dtype {mask.dtype}" if is_array(mask) else type(mask).__name__
         raise ShapeError(f"{name} is {came}, expected a boolean array (True = real, False = padding)")
+    if mask.shape == shape:
+        return
     try:
         fits = np.broadcast_shapes(mask.shape, shape) == shape
     except ValueError:

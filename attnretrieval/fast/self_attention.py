@@ -78,9 +78,8 @@ def multi_head_attention_backward(d_H: np.ndarray, cache: FastMultiHeadCache, wa
     d_Q *= 1 / math.sqrt(Q.shape[-1])
     # (1) was [Q ; K ; V] = X W + b
     d_X, d_W, d_b = linear_backward(D, to_QKV, wants_d_X)
-    d_W_Q, d_W_K, d_W_V = np.split(d_W, [width, 2 * width], axis=1)
-    d_b_Q, d_b_K, d_b_V = np.split(d_b, [width, 2 * width])
-    return MultiHeadGrads(d_X, d_W_Q, d_b_Q, d_W_K, d_b_K, d_W_V, d_b_V, d_W_O, d_b_O)
+    of_Q, of_K, of_V = slice(width), slice(width, 2 * width), slice(2 * width, None)
+    return MultiHeadGrads(d_X, d_W[:, of_Q], d_b[of_Q], d_W[:, of_K], d_b[of_K], d_W[:, of_V], d_b[of_V], d_W_O, d_b_O)
 
 
 def _columns(QKV: np.ndarray, width: int, heads: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
