@@ -30,6 +30,7 @@ from attnretrieval.equations.cross_attention import CrossAttentionCache, cross_a
 from attnretrieval.equations.fusion import FUSIONS
 from attnretrieval.equations.pooling import POOLINGS, pool_weights, pool_weights_backward
 from attnretrieval.equations.token_cosine import token_cosine, token_cosine_backward
+from attnretrieval.fast.memory import keep_freed_memory
 from attnretrieval.fast.steps import fast_chain
 from attnretrieval.parameters import Parameters
 from attnretrieval.shapes import ShapeError, check_array, check_finite, check_mask, check_same_size
@@ -80,6 +81,7 @@ class Model:
         self.fast = fast and isinstance(parameters.flat, np.ndarray) and parameters.flat.dtype.kind == "f"
         self.text_chain, self.image_chain = text_chain(config), image_chain(config)
         if self.fast:
+            keep_freed_memory()
             self.text_chain, self.image_chain = fast_chain(self.text_chain), fast_chain(self.image_chain)
 
     @classmethod
