@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,10 +25,18 @@ from attnretrieval.inputs.words import Vocabulary
 from attnretrieval.model import Encoded, Model
 from attnretrieval.parameters import Parameters
 from attnretrieval.shapes import ShapeError, check_array
+from attnretrieval.steps import attention_weights
 
 FORMAT = "attnretrieval-model"
 VERSION = 1
 BATCH_TEXTS, BATCH_IMAGES = 256, 64     # encoded at once; results do not depend on them
+
+
+class SelfAttention(NamedTuple):
+    """The weights within each side; None where its chain has no self-attention."""
+
+    A_t: np.ndarray | None          # (heads, n, n)
+    A_v: np.ndarray | None          # (heads, m, m)
 
 
 @dataclass
@@ -53,11 +61,7 @@ class Retriever:
 
     def encode_captions(self, texts: Sequence[str], strict: bool = False) -> Encoded:
         """Texts, each by itself, as arrays on the host; `strict` refuses one without a known word, as a query should."""
-        model = self.model
-        ids, mask = self.vocabulary.encode(texts, self.max_words, strict)
-        if self._has_every_piece and not ids[mask].all():
-            vocabulary, model = self._with_unseen_pieces(texts)
-            ids, mask = vocabulary.encode(texts, self.max_words, strict=False)
+        model, ids, mask = self._ids(texts, strict)
         order = np.argsort(mask.sum(axis=1), kind="stable")     # like lengths together: little padding
         parts = []
         for start in range(0, len(order), BATCH_TEXTS):
@@ -65,6 +69,14 @@ class Retriever:
             n = int(mask[rows].sum(axis=1).max())
             parts.append(self._host(model.encode_text(*self._device(ids[rows, :n], mask[rows, :n]))))
         return _join(parts, mask.shape[1]).take(np.argsort(order))
+
+    def _ids(self, texts: Sequence[str], strict: bool) -> tuple[Model, np.ndarray, np.ndarray]:
+        """The ids and the mask of these texts, and the model whose word table they point into."""
+        ids, mask = self.vocabulary.encode(texts, self.max_words, strict)
+        if not self._has_every_piece or ids[mask].all():
+            return self.model, ids, mask
+        vocabulary, model = self._with_unseen_pieces(texts)
+        return model, *vocabulary.encode(texts, self.max_words, strict=False)
 
     @property
     def _has_every_piece(self) -> bool:
@@ -95,6 +107,13 @@ class Retriever:
         for start in range(0, len(regions), BATCH_IMAGES):
             V = self.project(regions[start:start + BATCH_IMAGES])
             yield self._host(self.model.encode_image(*self._device(V)))
+
+    def self_attention(self, text: str, regions: np.ndarray) -> SelfAttention:
+        """How the words of one text look at each other, and the regions (m, d_v) of one image, as arrays on the host."""
+        model, ids, mask = self._ids([text], strict=True)
+        _, (of_text, *_) = model.forward_text(*self._device(ids, mask))
+        _, (of_image, *_) = self.model.forward_image(*self._device(self.project(regions[None])))
+        return SelfAttention(*(None if (A := attention_weights(tape)) is None else to_host(A)[0] for tape in (of_text, of_image)))
 
     def project(self, regions: np.ndarray) -> np.ndarray:
         """Features as the model takes them: float32, reduced where there is a projection."""

@@ -44,6 +44,10 @@ class Step:
         """As `backward`, where X is data and nobody needs d_X: a step may leave it out."""
         return self.backward(d_Y, cache)
 
+    def weights(self, cache: Any) -> Array | None:
+        """The attention weights (..., h, n, n) of a step that attends, None of any other."""
+        return None
+
 
 class Embedding(Step):
     """Ids to word vectors. Has no d_X: ids have no gradient."""
@@ -98,6 +102,9 @@ class SelfAttention(Step):
 
     def backward(self, d_Y, cache):
         return multi_head_attention_backward(d_Y, cache)
+
+    def weights(self, cache):
+        return cache.attended.A
 
 
 class FeedForward(Step):
@@ -162,6 +169,10 @@ class Residual(Step):
         # X went two ways: straight on, and through the step
         return grads._replace(d_X=grads.d_X + d_Y)
 
+    def weights(self, cache):
+        inner, _ = cache
+        return self.step.weights(inner)
+
 
 class Entry(NamedTuple):
     """One line of a tape: a step and what its backward needs."""
@@ -191,3 +202,9 @@ def run_backward(tape: Sequence[Entry], d_X: Array, gradient: Parameters) -> Non
         d_X = grads.d_X
     for step, cache in tape[first:first + 1]:
         gradient.add(step.name, step.backward_first(d_X, cache))
+
+
+def attention_weights(tape: Sequence[Entry]) -> Array | None:
+    """The self-attention weights (N, h, n, n) of the batch that left this tape; None where its chain has no self-attention."""
+    found = [weights for step, cache in tape if (weights := step.weights(cache)) is not None]
+    return found[0] if found else None

@@ -80,6 +80,9 @@ class FastSelfAttention(FastForm):
     def part_backward(self, d_Y, cache, wants_d_X):
         return multi_head_attention_backward(d_Y, cache, wants_d_X)
 
+    def weights(self, cache):
+        return np.concatenate([part.cache.attended.A for part in cache])
+
 
 class FastNorm(FastForm):
     def part_forward(self, X, mask, p):

@@ -22,9 +22,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from attnretrieval.backend import to_host
+from attnretrieval.figures.given import check_given, check_head
 from attnretrieval.figures.style import WEIGHTS, fit, new_figure, pale, plain
-from attnretrieval.shapes import ShapeError, check_array, check_finite, check_mask, check_shape
+from attnretrieval.shapes import ShapeError
 
 # in inches
 ACROSS = 12.0                   # the image and the words of one band of panels; what does not fit goes into the next band
@@ -52,36 +52,18 @@ def word_region_maps(
     mean. Words and regions whose mask is False are padding and are not drawn. `limit` is the end of the scale in times uniform,
     None the largest weight drawn, or 2 if all are smaller: give it to compare figures.
     """
-    image, A_t2v, A_v2t, boxes = np.asarray(image), to_host(A_t2v), to_host(A_v2t), np.asarray(boxes, float)
-    check_array("A_t2v", A_t2v, ndim=3)
+    image, words, A_t2v, A_v2t, boxes, *_ = check_given(image, words, A_t2v, A_v2t, boxes, word_mask, region_mask)
     heads, n, m = A_t2v.shape
-    check_shape("A_v2t", A_v2t, (heads, m, n), "the other direction of the same text and image")
-    check_finite("A_t2v", A_t2v)
-    check_finite("A_v2t", A_v2t)
-    check_shape("boxes", boxes, (m, 4), "one box a region")
-    check_mask("word_mask", word_mask, (n,))
-    check_mask("region_mask", region_mask, (m,))
-    if len(words) != n:
-        raise ShapeError(f"{len(words)} words for attention of {n}; give one label a word, padding too")
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ShapeError(f"the image has shape {image.shape} and dtype {image.dtype}, expected (height, width, 3) uint8")
-    if head is not None and not 0 <= head < heads:
-        raise ShapeError(f"head {head} is asked for, the attention has heads 0 to {heads - 1}")
+    check_head(head, heads)
     if limit is not None and not 0 < limit < np.inf:
         raise ShapeError(f"limit={limit} ends the scale of weights, so it is a number above 0")
-    real_words = np.flatnonzero(np.ones(n, bool) if word_mask is None else word_mask)
-    real_regions = np.flatnonzero(np.ones(m, bool) if region_mask is None else region_mask)
-    if not len(real_words) or not len(real_regions):
-        raise ShapeError("every word or every region is padding: there is nothing to draw")
-
     t2v, v2t = (A.mean(axis=0) if head is None else A[head] for A in (A_t2v, A_v2t))
-    looks_at = t2v[np.ix_(real_words, real_regions)] * len(real_regions)
-    looked_at_by = v2t[np.ix_(real_regions, real_words)].T * len(real_words)
+    looks_at, looked_at_by = t2v * m, v2t.T * n
     largest = max(looks_at.max(), looked_at_by.max())
     scale = Normalize(0, limit or max(largest, 2))
     which = "" if heads == 1 else f"mean of {heads} heads" if head is None else f"head {head} of heads 0 to {heads - 1}"
     heading = "   ".join(filter(None, [title, f"({which})" if which else ""]))
-    return _draw(image, [words[i] for i in real_words], looks_at, looked_at_by, boxes[real_regions], scale, largest, heading)
+    return _draw(image, words, looks_at, looked_at_by, boxes, scale, largest, heading)
 
 
 def _draw(image: np.ndarray, words: list[str], looks_at: np.ndarray, looked_at_by: np.ndarray, boxes: np.ndarray,

@@ -1,4 +1,4 @@
-"""Draw which region of an image each word of a text looks at, and which words each region looks at."""
+"""Show which region of an image each word of a text looks at, and which words each region looks at."""
 
 from __future__ import annotations
 
@@ -11,43 +11,53 @@ from attnretrieval.inputs.extractors import read_image
 from attnretrieval.inputs.regions import grid_boxes
 from attnretrieval.inputs.words import display
 from attnretrieval.retriever import Retriever
-from attnretrieval.verbs.search import encode_image_file
+from attnretrieval.verbs.search import regions_of_file
 
-EXAMPLE = """example:
-  attnretrieval explain run/model.npz dog.jpg "a black dog runs through snow" --out attention.png"""
+EXAMPLE = """examples:
+  attnretrieval explain run/model.npz dog.jpg "a black dog runs through snow" --out attention.png
+  attnretrieval explain run/model.npz dog.jpg "a black dog runs through snow" --html attention.html"""
+PICTURE = "attention.png"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("model", help="model.npz of a run, or a gallery")
     parser.add_argument("image", help="an image file")
     parser.add_argument("text", help="a text about it")
-    parser.add_argument("--out", default="attention.png", metavar="FILE", help="the picture to write [%(default)s]")
+    parser.add_argument("--out", metavar="FILE", help=f"the picture to write [{PICTURE}, unless there is --html]")
+    parser.add_argument("--html", metavar="FILE", help="a page to explore: words and regions light up what they look at")
     parser.add_argument("--head", type=int, metavar="I", help="one head of the cross-attention, from 0 [their mean]")
 
 
 def run(arguments: Namespace) -> int:
-    from attnretrieval.figures import save, word_region_maps
+    from attnretrieval.figures import explanation_page, save, word_region_maps
 
     path = Path(arguments.model)
     retriever = Retriever.load(path / "model.npz" if path.is_dir() else path)
-    texts = retriever.encode_captions([arguments.text], strict=True)
-    images = encode_image_file(retriever, arguments.image)
-    attention = retriever.model.attention(texts, images)
+    text = retriever.encode_captions([arguments.text], strict=True)
+    regions = regions_of_file(retriever, arguments.image)
+    attention = retriever.model.attention(text, retriever.encode_regions(regions[None]))
     heads, n, m = attention.A_t2v.shape
     if arguments.head is not None and not 0 <= arguments.head < heads:
         raise ValueError(f"--head {arguments.head}: this model's cross-attention has heads 0 to {heads - 1}")
     words = words_of(retriever, arguments.text)
-    columns = retriever.grid[1]
     picture, _ = read_image(arguments.image)
-    figure = word_region_maps(picture, words, attention.A_t2v, attention.A_v2t, grid_boxes(*retriever.grid),
-                              head=arguments.head)
-    save(figure, arguments.out)
+    shown = (picture, words, attention.A_t2v, attention.A_v2t, grid_boxes(*retriever.grid))
+    written = []
+    if arguments.html:
+        own = retriever.self_attention(arguments.text, regions)
+        page = explanation_page(*shown, A_t=own.A_t, A_v=own.A_v, head=arguments.head, score=attention.score,
+                                title=arguments.text)
+        page.save(arguments.html)
+        written.append(arguments.html)
+    if arguments.out or not arguments.html:
+        written.insert(0, arguments.out or PICTURE)
+        save(word_region_maps(*shown, head=arguments.head), written[0])
     A = attention.A_t2v.mean(axis=0) if arguments.head is None else attention.A_t2v[arguments.head]
     print(f"score {attention.score:.4f}")
     for word, weights in zip(words, A, strict=True):
-        row, column = divmod(int(np.argmax(weights)), columns)
+        row, column = divmod(int(np.argmax(weights)), retriever.grid[1])
         print(f"  {word:<16} looks most at row {row + 1}, column {column + 1}: {m * weights.max():.1f} times uniform")
-    print(arguments.out)
+    print("\n".join(written))
     return 0
 
 

@@ -58,7 +58,12 @@ def run(arguments: Namespace) -> int:
 
 
 def encode_image_file(retriever: Retriever, path: str):
-    """One image file as the model sees it, by the extractor that the model was trained with."""
+    """One image file as the model sees it."""
+    return retriever.encode_regions(regions_of_file(retriever, path)[None])
+
+
+def regions_of_file(retriever: Retriever, path: str) -> np.ndarray:
+    """The region features (m, d_v) of an image file, by the extractor that the model was trained with."""
     from attnretrieval.inputs.extractors import make_extractor, read_image  # a text query does not wait for these
 
     if retriever.extractor == "precomputed":
@@ -66,7 +71,7 @@ def encode_image_file(retriever: Retriever, path: str):
     extractor = make_extractor(retriever.extractor)
     image, _ = read_image(path, extractor.size)
     # through float16, as features on disk go, so that an image finds itself
-    return retriever.encode_regions(extractor(image).astype(np.float16)[None])
+    return extractor(image).astype(np.float16)
 
 
 def _images(gallery: Gallery, hits: Hits) -> list[dict]:
