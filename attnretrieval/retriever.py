@@ -113,7 +113,8 @@ class Retriever:
         model, ids, mask = self._ids([text], strict=True)
         _, (of_text, *_) = model.forward_text(*self._device(ids, mask))
         _, (of_image, *_) = self.model.forward_image(*self._device(self.project(regions[None])))
-        return SelfAttention(*(None if (A := attention_weights(tape)) is None else to_host(A)[0] for tape in (of_text, of_image)))
+        weights = attention_weights(of_text), attention_weights(of_image)
+        return SelfAttention(*(None if A is None else to_host(A)[0] for A in weights))
 
     def project(self, regions: np.ndarray) -> np.ndarray:
         """Features as the model takes them: float32, reduced where there is a projection."""

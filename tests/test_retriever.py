@@ -12,6 +12,7 @@ import pytest
 from attnretrieval.backend import DeviceUnavailableError
 from attnretrieval.build import build_retriever
 from attnretrieval.inputs.files import InputError
+from attnretrieval.model import Model
 from attnretrieval.retriever import FORMAT, VERSION, Retriever
 from attnretrieval.shapes import ShapeError
 from tests import messages
@@ -133,6 +134,26 @@ def test_regions_of_any_precision_from_memory_or_disk(retriever, tmp_path):
     for regions in (photos().astype("float32"), photos().astype("float64"), np.load(tmp_path / "regions.npy", mmap_mode="r")):
         equal(retriever.encode_regions(regions), images)
     assert images.H.dtype == images.g.dtype == np.float32
+
+
+def test_self_attention_is_that_of_the_tape(retriever):
+    """Rows of weights for every head, the same as the plain equations', whatever stands around the attention."""
+    text, image = TEXTS[1], photos()[3]
+    A_t, A_v = retriever.self_attention(text, image)
+    n, heads = retriever.encode_captions([text]).H.shape[1], retriever.model.config.heads
+    assert A_t.shape == (heads, n, n) and A_v.shape == (heads, M, M)
+    for A in (A_t, A_v):
+        np.testing.assert_allclose(A.sum(axis=2), 1, rtol=1e-5)
+    model = retriever.model
+    retriever.model = Model(model.config, model.parameters, model.table, fast=False)
+    for A, plain in zip((A_t, A_v), retriever.self_attention(text, image), strict=True):
+        np.testing.assert_allclose(A, plain, rtol=1e-4, atol=1e-6)
+
+
+def test_a_side_without_self_attention_has_no_weights():
+    made = build_retriever(make_recipe(image={"project": True, "self_attention": False}), make_dataset())
+    A_t, A_v = made.self_attention("a black dog", photos()[0])
+    assert A_t is not None and A_v is None
 
 
 def test_long_captions_are_cut():

@@ -82,8 +82,8 @@ def explanation_page(
     """The page of one text and one image.
 
     The first five arguments, `word_mask` and `region_mask` are those of `word_region_maps`. `A_t` (heads, n, n) and `A_v`
-    (heads, m, m) are the self-attention of the words and of the regions (`Retriever.self_attention`): each adds a layer to
-    the page. The page opens with the cross-attention, at `head`, None at the mean of the heads. `score` is s(t, v), to be shown.
+    (heads, m, m) are the self-attention of the words and of the regions (`Retriever.self_attention`): each adds a layer. The
+    page opens with the cross-attention, at `head`, None at the mean of the heads. `score` is s(t, v), to be shown.
     """
     given = check_given(image, words, A_t2v, A_v2t, boxes, word_mask, region_mask)
     check_head(head, len(given.A_t2v))
@@ -101,7 +101,8 @@ def explanation_page(
         "colours": [to_hex(colour) for colour in WEIGHTS(np.linspace(0, 1, COLOURS))],
         "opacity": WEIGHTS(np.linspace(0, 1, COLOURS))[:, 3].round(3).tolist(),
     }
-    page = _fill("page.html", title=html.escape(title), style=_read("page.css"), script=_read("page.js"), data=_script_safe(data))
+    page = _fill("page.html", title=html.escape(title), data=_script_safe(data), style=_read("page.css"),
+                 script=_read("page.js"))
     if len(page.encode()) > LARGEST:
         raise ShapeError(f"the page would have {len(page.encode()) / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f}: leave out the "
                          "self-attention (A_t and A_v), or give fewer heads")

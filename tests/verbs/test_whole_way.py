@@ -217,6 +217,20 @@ def test_explain_says_where_each_word_looks_most(places, do, head):
     assert re.findall(r"(\w+) +looks most at row (\d), column (\d)", said) == expected
 
 
+def test_explain_by_a_page(places, do):
+    said = do(f"explain {{gallery}} {{images}}/scene_00065.png '{EN}' --html deep/page.html --head 1")
+    assert said.endswith("deep/page.html\n") and not Path("attention.png").exists()
+    page = Path("deep/page.html").read_text(encoding="utf-8")
+    data = json.loads(re.search('id="data">(.*?)</script', page)[1])
+    retriever = Retriever.load(places["model"])
+    assert data["words"] == EN.split() and data["title"] == EN and data["head"] == 2
+    assert [len(data["maps"][name]["heads"]) for name in ("A_t2v", "A_v2t", "A_t", "A_v")] == [3, 3, 3, 3]
+    assert np.shape(data["maps"]["A_v"]["heads"]) == (3, 16, 16)
+    assert f"score {data['score']:.4f}" in said and retriever.grid == (4, 4)
+    both = do(f"explain {{gallery}} {{images}}/scene_00065.png '{EN}' --html page.html --out map.png").splitlines()
+    assert both[-2:] == ["map.png", "page.html"] and is_picture("map.png")
+
+
 def test_gradcheck(do):
     said = do("gradcheck softmax --json found.json")
     found = read_json("found.json")

@@ -10,7 +10,7 @@ const $ = id => document.getElementById(id);
 const LAYERS = [
   {
     name: "Words and regions",
-    note: "Cross-attention. Each row of A sums to 1.",
+    note: "Cross-attention: what the score of this pair was made of. It is no map of where things are.",
     views: [
       {name: "text → image", map: "A_t2v", rows: "word", columns: "region"},
       {name: "image → text", map: "A_v2t", rows: "region", columns: "word"},
@@ -18,7 +18,7 @@ const LAYERS = [
   },
   {
     name: "Words",
-    note: "Self-attention of the text, before it meets the image. The regions take no part.",
+    note: "Self-attention of the text, before it meets the image: the regions take no part.",
     views: [
       {name: "looks at", map: "A_t", rows: "word", columns: "word"},
       {name: "is looked at by", map: "A_t", rows: "word", columns: "word", byColumn: true},
@@ -26,7 +26,7 @@ const LAYERS = [
   },
   {
     name: "Regions",
-    note: "Self-attention of the image, before it meets the text. The words take no part.",
+    note: "Self-attention of the image, before it meets the text: the words take no part.",
     views: [
       {name: "looks at", map: "A_v", rows: "region", columns: "region"},
       {name: "is looked at by", map: "A_v", rows: "region", columns: "region", byColumn: true},
@@ -219,6 +219,11 @@ function setLayer(newLayer) {
   refresh();
 }
 
+function missingLayers() {
+  const missing = [["A_t", "text"], ["A_v", "image"]].filter(([map]) => !(map in data.maps)).map(([, side]) => side);
+  return missing.length ? ` Self-attention of the ${missing.join(" and of the ")} is not on this page.` : "";
+}
+
 function setView(newView) {
   view = newView;
   refresh();
@@ -226,7 +231,7 @@ function setView(newView) {
 
 function refresh() {
   head = Math.min(head, data.maps[view.map].heads.length - 1);
-  $("note").textContent = layer.note;
+  $("note").textContent = layer.note + (layer === LAYERS[0] ? missingLayers() : "");
   for (const [id, kind] of [["words", "word"], ["picture", "region"]])
     $(id).classList.toggle("idle", view.rows !== kind && view.columns !== kind);
   drawScale();
@@ -241,7 +246,7 @@ function drawScale() {
     return `rgba(${r}, ${g}, ${b}, ${opacity})`;
   });
   $("bar").style.backgroundImage = `linear-gradient(to right, ${stops.join(", ")})`;
-  const ticks = ["0", limit < 5 ? "1" : "1 = uniform", times(limit) + " uniform"].map(text => {
+  const ticks = ["0", "1 = uniform", times(limit)].map(text => {
     const tick = document.createElement("span");
     tick.textContent = text;
     return tick;
