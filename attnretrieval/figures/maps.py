@@ -22,9 +22,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from attnretrieval.figures.given import check_given, check_head
+from attnretrieval.figures.given import check_given, check_head, check_limit
 from attnretrieval.figures.style import WEIGHTS, fit, new_figure, pale, plain
-from attnretrieval.shapes import ShapeError
 
 # in inches
 ACROSS = 12.0                   # the image and the words of one band of panels; what does not fit goes into the next band
@@ -55,8 +54,7 @@ def word_region_maps(
     image, words, A_t2v, A_v2t, boxes, *_ = check_given(image, words, A_t2v, A_v2t, boxes, word_mask, region_mask)
     heads, n, m = A_t2v.shape
     check_head(head, heads)
-    if limit is not None and not 0 < limit < np.inf:
-        raise ShapeError(f"limit={limit} ends the scale of weights, so it is a number above 0")
+    check_limit(limit)
     t2v, v2t = (A.mean(axis=0) if head is None else A[head] for A in (A_t2v, A_v2t))
     looks_at, looked_at_by = t2v * m, v2t.T * n
     largest = max(looks_at.max(), looked_at_by.max())

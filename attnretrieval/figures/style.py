@@ -34,6 +34,14 @@ def _weights() -> ListedColormap:
 WEIGHTS = _weights()            # the scale of attention weights: from nothing over orange to dark red, over a pale image
 
 
+def _on_white(scale: ListedColormap) -> ListedColormap:
+    colors = scale(np.linspace(0, 1, 256))
+    return ListedColormap(1 - (1 - colors[:, :3]) * colors[:, 3:], f"{scale.name} on white")
+
+
+WEIGHTS_ON_WHITE = _on_white(WEIGHTS)
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of this size in inches, whose canvas measures texts without drawing the rest."""
     figure = Figure(figsize=(width, height))
@@ -57,16 +65,17 @@ def plain(text: Text) -> Text:
 def fit(text: Text, width: float, smallest: float = 7) -> Text:
     """Make a text at most `width` inches wide: with smaller letters, down to `smallest` points, then by cutting its end."""
     with _quiet():
-        while _inches(text) > width and text.get_fontsize() > smallest:
-            text.set_fontsize(max(smallest, 0.98 * text.get_fontsize() * width / _inches(text)))
+        while inches(text) > width and text.get_fontsize() > smallest:
+            text.set_fontsize(max(smallest, 0.98 * text.get_fontsize() * width / inches(text)))
         letters = text.get_text()
-        while _inches(text) > width and len(letters) > 1:
-            letters = letters[:min(len(letters) - 1, int(len(letters) * width / _inches(text)))]
+        while inches(text) > width and len(letters) > 1:
+            letters = letters[:min(len(letters) - 1, int(len(letters) * width / inches(text)))]
             text.set_text(letters.rstrip() + "…")
     return text
 
 
-def _inches(text: Text) -> float:
+def inches(text: Text) -> float:
+    """How wide a text is drawn."""
     return text.get_window_extent().width / text.figure.dpi
 
 

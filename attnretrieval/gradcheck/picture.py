@@ -1,19 +1,27 @@
-"""Where a gradient is wrong: expected, actual and the difference of every wrong input, side by side."""
+"""Where a gradient is wrong: expected, actual and the difference of every wrong input, side by side.
+
+Both `report.plot()` and `figures.gradient_report(report)` are this. The scale goes from dark (negative) over grey (0) to light
+(positive), so that signs can be told in grey print and by the colour-blind; expected and actual have one scale, and elements
+that differ are crossed.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from attnretrieval.backend import Array
 from attnretrieval.gradcheck.report import Report, Row
 
-COLOURS = "RdBu_r"          # red is positive, blue negative, white is 0
+COLOURS = "cividis"
 WIDEST = 60                 # rows and columns that are drawn
+CROSSED = 30                # rows and columns up to which an element is large enough for a cross
 
 
-def draw(report: Report) -> Figure:
+def gradient_report(report: Report) -> Figure:
+    """A row of pictures for every wrong input, or a sentence where there is nothing to draw."""
     wrong = [row for row in report.rows if not row.passed]
     shown = [row for row in wrong if row.expected is not None and row.actual is not None and row.expected.size]
     if not shown:
@@ -22,37 +30,48 @@ def draw(report: Report) -> Figure:
             "; ".join(report.problems) or f"{', '.join(row.name for row in wrong)} could not be compared element by element")
         figure.text(0.5, 0.5, f"{report.name}\n{text}", ha="center", va="center", wrap=True)
         return figure
-    figure = Figure(figsize=(10, 0.6 + 2.7 * len(shown)), layout="constrained")
+    figure = Figure(figsize=(9, 0.6 + 2.6 * len(shown)), layout="constrained")
     figure.suptitle(report.name)
     axes = figure.subplots(len(shown), 3, squeeze=False)
     for row, three in zip(shown, axes, strict=True):
-        _draw_row(figure, row, three)
+        _draw_row(figure, row, three, report.tolerance)
     return figure
 
 
-def _draw_row(figure: Figure, row: Row, axes: Array) -> None:
-    expected = _flat(row.expected)
-    comparable = row.actual.shape == row.expected.shape
-    actual = _flat(row.actual)
+def _draw_row(figure: Figure, row: Row, axes: Array, tolerance: float) -> None:
+    expected, actual = _flat(row.expected), _flat(row.actual)
     top = float(max(np.abs(expected).max(), np.nanmax(np.abs(actual), initial=0), 1e-300))
-    pictures = [("expected", expected, top), (f"actual: {row.diagnosis}" if row.diagnosis else "actual", actual, top)]
-    if comparable:
-        error = actual - expected
-        pictures.append(("actual - expected", error, float(max(np.nanmax(np.abs(error), initial=0), 1e-300))))
-    for ax, (title, values, limit) in zip(axes, pictures, strict=False):
-        image = ax.imshow(values[:WIDEST, :WIDEST], cmap=COLOURS, vmin=-limit, vmax=limit, aspect="auto",
-                          interpolation="nearest")
-        ax.set_title(title, fontsize=9)
-        ax.set_xlabel("last axis", fontsize=8)
-        ax.tick_params(labelsize=7)
-        for axis in (ax.xaxis, ax.yaxis):
-            axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        figure.colorbar(image, ax=ax).ax.tick_params(labelsize=7)
+    _matrix(axes[0], "expected", expected, top)
+    image = _matrix(axes[1], f"actual: {row.diagnosis}" if row.diagnosis else "actual", actual, top)
+    _bar(figure, image, axes[:2])
     axes[0].set_ylabel(f"d_{row.name}  {' × '.join(map(str, row.shape)) or 'scalar'}\nother axes", fontsize=8)
-    if not comparable:
+    if actual.shape != expected.shape:
         axes[2].set_axis_off()
         axes[2].text(0.5, 0.5, f"the shape is wrong:\n{row.actual.shape}\ninstead of {row.expected.shape}", ha="center",
                      va="center", fontsize=9)
+        return
+    error = actual - expected
+    wrong = ~(np.abs(error) <= tolerance * top)             # NaN too
+    image = _matrix(axes[2], f"actual - expected: {wrong.sum()} of {wrong.size} differ", error,
+                    float(max(np.nanmax(np.abs(error), initial=0), 1e-300)))
+    _bar(figure, image, axes[2:])
+    if max(error.shape) <= CROSSED:
+        for colour, width in (("black", 2.2), ("white", 1.0)):          # seen on dark and on light
+            axes[2].plot(*np.argwhere(wrong).T[::-1], "x", color=colour, markersize=5, markeredgewidth=width)
+
+
+def _matrix(ax: Axes, title: str, values: Array, limit: float):
+    image = ax.imshow(values[:WIDEST, :WIDEST], cmap=COLOURS, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+    ax.set_title(title, fontsize=9)
+    ax.set_xlabel("last axis", fontsize=8)
+    ax.tick_params(labelsize=7)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    return image
+
+
+def _bar(figure: Figure, image, axes: Array) -> None:
+    figure.colorbar(image, ax=list(axes)).ax.tick_params(labelsize=7)
 
 
 def _flat(x: Array) -> Array:

@@ -63,9 +63,9 @@ class Report:
 
     def plot(self) -> Any:
         """A Matplotlib figure: expected, actual and where they differ, a row of pictures for every wrong input."""
-        from attnretrieval.gradcheck.picture import draw
+        from attnretrieval.gradcheck.picture import gradient_report
 
-        return draw(self)
+        return gradient_report(self)
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {'passed' if self.passed else 'FAILED'}"]

@@ -274,7 +274,7 @@ def test_the_picture_shows_expected_actual_and_difference_of_each_wrong_input(tm
     report = check(FAULTS[0])
     figure = report.plot()
     titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
-    assert titles == ["expected", "actual: zero", "actual - expected"]
+    assert titles == ["expected", "actual: zero", "actual - expected: 36 of 36 differ"]
     assert figure.axes[0].get_ylabel().startswith("d_Q  3 × 3 × 4")
     figure.savefig(tmp_path / "wrong.png")
     assert (tmp_path / "wrong.png").stat().st_size > 1000
