@@ -8,7 +8,7 @@ page/ holds what a browser reads: page.html with gaps ({{title}}, {{style}}, …
 a user goes in as JSON, whose `<` and `&` are escaped, and page.js writes it as text: no caption can become a tag or a script.
 
 Weights are shown as *times uniform*, as in `word_region_maps` and with its colours: 1 is what attention that does not choose
-would give. All heads of one map have one scale.
+would give. All heads of one map have one scale; their mean, which is paler than any of them, has its own.
 """
 
 from __future__ import annotations
@@ -127,11 +127,12 @@ def _own(name: str, A: np.ndarray, tokens: np.ndarray, count: int) -> np.ndarray
 
 
 def _map(A: np.ndarray) -> dict[str, Any]:
-    """The mean of the heads, then each head; and the end of their common scale, in times uniform."""
+    """The mean of the heads, then each head; and the end of the scale of each, in times uniform."""
     heads = A if len(A) == 1 else [A.mean(axis=0), *A]
+    limits = [max(2.0, float(part.max()) * A.shape[-1]) for part in (heads[0], A)]
     names = ["the only head"] if len(A) == 1 else [f"mean of {len(A)} heads", *(f"head {i}" for i in range(len(A)))]
     return {"names": names, "heads": [np.round(head.astype(float), DIGITS).tolist() for head in heads],
-            "limit": round(max(2.0, float(A.max()) * A.shape[-1]), 3)}
+            "limits": [round(limits[0 if i == 0 else 1], 3) for i in range(len(heads))]}
 
 
 def _data_url(image: np.ndarray) -> str:

@@ -36,6 +36,7 @@ const LAYERS = [
 
 const HINT = "Point at a word or a region, or reach it with Tab and the arrow keys.";
 const LISTED = 3;                       // items that the sentence names
+const CROWDED = 18;                     // from this end of the scale on, 0 and 1 would stand on each other
 
 let layer = LAYERS[0], view = layer.views[0], head = data.head;
 let chosen = null;                      // {kind, index}, or null
@@ -56,9 +57,11 @@ function lightOf(item) {
   return null;
 }
 
+const limitOf = () => data.maps[view.map].limits[head];
+
 function colourOf(weight) {
   const last = data.colours.length - 1;
-  const place = Math.round(last * Math.min(1, weight / data.maps[view.map].limit));
+  const place = Math.round(last * Math.min(1, weight / limitOf()));
   const [r, g, b] = [1, 3, 5].map(i => parseInt(data.colours[place].slice(i, i + 2), 16));
   return {r, g, b, opacity: data.opacity[place]};
 }
@@ -240,13 +243,13 @@ function refresh() {
 }
 
 function drawScale() {
-  const limit = data.maps[view.map].limit;
+  const limit = limitOf();
   const stops = data.colours.map((_, i) => {
     const {r, g, b, opacity} = colourOf(limit * i / (data.colours.length - 1));
     return `rgba(${r}, ${g}, ${b}, ${opacity})`;
   });
   $("bar").style.backgroundImage = `linear-gradient(to right, ${stops.join(", ")})`;
-  const ticks = ["0", "1 = uniform", times(limit)].map(text => {
+  const ticks = [limit < CROWDED ? "0" : "", "1 = uniform", times(limit)].map(text => {
     const tick = document.createElement("span");
     tick.textContent = text;
     return tick;
