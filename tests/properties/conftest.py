@@ -11,7 +11,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
-    "short", max_examples=15, derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    "short", max_examples=12, derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("long", settings.get_profile("short"), max_examples=500, derandomize=False)
 
 if settings.get_current_profile_name() != "long":

@@ -27,7 +27,7 @@ class TwoGrads(NamedTuple):
 
 
 class Linear(NamedTuple):
-    """Y = M x, x any array laid out flat, Y of any shape; the backward is d_x = Mᵀ d_Y."""
+    """Y = M x, x any array laid out flat, Y of any shape. Its backward is d_x = Mᵀ d_Y."""
 
     M: Array
     X: Array
@@ -37,17 +37,15 @@ class Linear(NamedTuple):
     def forward(self, X: Array) -> tuple[Array, tuple[int, ...]]:
         return (self.M.astype(X.dtype) @ X.reshape(-1)).reshape(self.out_shape), X.shape
 
-    def backward(self, d_Y: Array, shape: tuple[int, ...]) -> Grads:
-        return self.backward_of(self.M, d_Y, shape)
-
-    def backward_of(self, M: Array, d_Y: Array, shape: tuple[int, ...]) -> Grads:
-        return Grads((M.T.astype(d_Y.dtype) @ d_Y.reshape(-1)).reshape(shape))
-
     def check(self, M: Array | None = None, limit: int = 1000) -> Report:
         """The report on this forward with the backward of another matrix, or with its own."""
-        M = self.M if M is None else M
-        return check_gradient(self.forward, lambda d_Y, shape: self.backward_of(M, d_Y, shape), {"X": self.X}, limit=limit,
-                              rng=np.random.default_rng(self.seed))
+        return check_gradient(self.forward, lambda *given: Grads(transposed(self.M if M is None else M, *given)), {"X": self.X},
+                              limit=limit, rng=np.random.default_rng(self.seed))
+
+
+def transposed(M: Array, d_Y: Array, shape: tuple[int, ...]) -> Array:
+    """The backward of Y = M x."""
+    return (M.T.astype(d_Y.dtype) @ d_Y.reshape(-1)).reshape(shape)
 
 
 @st.composite
@@ -160,9 +158,9 @@ def test_the_input_with_the_wrong_gradient_is_blamed_alone(one, two, first):
         return (Y_1, Y_2), (shape_1, shape_2)
 
     def backward(d_Y, shapes):
-        wrong = one if first else two
-        return TwoGrads(*(linear.backward_of(linear.M * (1.25 if linear is wrong else 1), d, shape).d_X
-                          for linear, d, shape in zip((one, two), d_Y, shapes, strict=True)))
+        factors = (1.25, 1) if first else (1, 1.25)
+        return TwoGrads(*(transposed(c * linear.M, d, shape)
+                          for c, linear, d, shape in zip(factors, (one, two), d_Y, shapes, strict=True)))
 
     report = check_gradient(forward, backward, {"X": one.X, "Z": two.X}, rng=np.random.default_rng(one.seed))
     assert [row.passed for row in report.rows] == [not first, first]
