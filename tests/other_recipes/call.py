@@ -84,11 +84,11 @@ def have_shapes(call: Call, grads: Grads) -> bool:
 
 def summed_to(d_x: Array, shape: tuple[int, ...]) -> Array:
     """A gradient of the shape to which x broadcasts, summed down to the shape of x: an unsummed bias gradient becomes right."""
-    d_x = d_x.sum(axis=tuple(range(d_x.ndim - len(shape)))) if d_x.ndim > len(shape) else d_x
-    if len(shape) != d_x.ndim or any(n not in (1, m) for n, m in zip(shape, d_x.shape, strict=True)):
+    lead = d_x.ndim - len(shape)
+    wide = [axis for axis in range(d_x.ndim) if axis < lead or shape[axis - lead] != d_x.shape[axis]]
+    if lead < 0 or any(shape[axis - lead] != 1 for axis in wide if axis >= lead):
         raise ValueError(f"a gradient of shape {d_x.shape} cannot be summed down to {shape}")
-    wide = tuple(axis for axis, (n, m) in enumerate(zip(shape, d_x.shape, strict=True)) if n != m)
-    return d_x.sum(axis=wide, keepdims=True)
+    return d_x.sum(axis=tuple(wide)).reshape(shape)
 
 
 def close(actual: Array, expected: Array, *, atol: float, rtol: float, equal_nan: bool = False) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from attnretrieval.backend import Array
-from tests.other_recipes.call import Call, Grads, close, have_shapes, moved, summed_to, upstream
+from attnretrieval.gradcheck.derivatives import units
+from tests.other_recipes.call import Call, Grads, close, have_shapes, summed_to, upstream
 
 
 def pytorch(call: Call, rng: np.random.Generator) -> bool:
@@ -21,7 +22,7 @@ def pytorch(call: Call, rng: np.random.Generator) -> bool:
     out, cache = call.run()
     numerical = {}
     for name in call.floats:
-        columns = [np.subtract(*moved(call, name, i, 1e-6)).ravel() / 2e-6 for i in np.ndindex(call.inputs[name].shape)]
+        columns = [_along(call, {name: v}, 1e-6).ravel() for _, v in units(call.inputs[name].shape)]
         numerical[name] = np.array(columns).reshape(-1, out.size)
 
     def rows() -> list[Grads]:

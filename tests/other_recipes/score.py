@@ -6,8 +6,9 @@
                 with the same draws, it accepts the true equation; drowned when it rejects the true equation as well
                 wherever it rejects the mutant (an alarm that always rings says nothing); missed when accepted on every case
 
-Left out of the false alarms are the cases that lie on a tie on purpose: there is no derivative there, and no other recipe
-claims to handle them. A recipe that raises has rejected: its user would look for the mistake. Seconds are processor time.
+Cases that lie on a tie on purpose count only for a recipe that accepts the true equation there: there is no derivative, and no
+other recipe claims to handle them. A recipe that raises has rejected: its user would look for the mistake. Seconds are
+processor time.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def judge(name: str, mutant: Mutant, seed: int, accepted: Collection[Label]) -> 
     for label, yes in verdicts(name, load(mutant), seed):
         if not yes and label in accepted:
             return "rejected"
-        drowned = drowned or not yes
+        drowned = drowned or not (yes or label[1] in CASES[label[0]].ties)
     return "drowned" if drowned else "missed"
 
 
