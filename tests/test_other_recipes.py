@@ -72,9 +72,17 @@ def test_a_gradient_that_is_too_large_is_summed_down():
 
 
 @pytest.mark.parametrize("recipe", [*ONES, OURS])
-def test_ones_upstream_let_a_softmax_backward_of_zeros_through(recipe):
-    zeros = "all zeros, which a check with an upstream gradient of ones takes for right"
-    assert rejected(recipe, zeros) == (recipe == OURS)
+@pytest.mark.parametrize("text, file", [
+    ("all zeros, which a check with an upstream gradient of ones takes for right", "softmax"),
+    ("minus the gradient", "softmax"), ("d_b counts the vectors", "linear")])
+def test_ones_upstream_let_a_softmax_backward_of_zeros_through(recipe, text, file):
+    assert rejected(recipe, text, file) == (recipe == OURS)
+
+
+@pytest.mark.parametrize("recipe", [*RECIPES, OURS])
+def test_with_ones_upstream_every_place_is_the_same(recipe):
+    blind = recipe in ("needle `gradient_check`", "minitorch `grad_check`")      # numpy-ml compares outputs as well
+    assert rejected(recipe, "split by a reshape alone, without the exchange of axes; join is right") == (not blind)
 
 
 @pytest.mark.parametrize("recipe", [*RECIPES, OURS])
@@ -129,6 +137,10 @@ def test_a_consistent_mistake_is_seen_by_a_second_implementation_alone(recipe):
     assert rejected(recipe, "divides by d_k, not by √d_k, in both passes") == seen
 
 
+def test_one_random_element_can_miss_a_wrong_sign():
+    assert not rejected("minitorch `grad_check`", "minus the gradient", "embedding")
+
+
 def test_pytorch_sees_a_cache_that_changes_and_an_upstream_gradient_that_does_not_matter():
     for text in ("computed in the weights, which are the cache", "d_b counts the vectors"):
         assert rejected("PyTorch `gradcheck`", text)
@@ -142,6 +154,24 @@ def test_the_page_shows_what_was_measured():
     assert again in PAGE
     assert who_rejects_what(SCORES) in PAGE, f"the table is not that of measured.json; measure with {again} and paste it"
     assert what_gets_through(SCORES) in PAGE, f"the table is not that of measured.json; measure with {again} and paste it"
+
+
+def test_the_numbers_in_the_text_are_those_of_the_table():
+    others = [score for score in SCORES if score.recipe in RECIPES]
+    cs231n, pytorch = BY_NAME["CS231n, every element, below 1e-7"], BY_NAME["PyTorch `gradcheck`"]
+    forgetful = [BY_NAME[recipe].faults("backward")["upstream"] for recipe in ONES]
+    rules = [mutant for mutant in all_mutants() if mutant.fault == "rule"]
+    drowned = sum(n for (_, kind, _), n in cs231n.drowned.items() if kind == "backward")
+    values = Counter(pytorch.faults("backward"))
+    del values["rule"]
+    assert set(values) == {"sum"}
+    for text in (f"{min(forgetful)} to {max(forgetful)} backwards that forget d_out",
+                 f"in {cs231n.alarms['info_nce']} of 50 draws",
+                 f"cannot tell {drowned} wrong", f"{len(rules)} of the {pytorch.mutants['backward']} have the right values",
+                 f"at least {min(score.faults('backward')['rule'] for score in others)} of them",
+                 f"{sum('float64' in mutant.text for mutant in rules)} of the {len(rules)} are float64",
+                 f"misses {values.total()} of {pytorch.mutants['backward'] - len(rules)}"):
+        assert text in PAGE, f"not on the page: {text}"
 
 
 def test_what_was_measured_is_of_this_corpus():
