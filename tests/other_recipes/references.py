@@ -5,10 +5,14 @@ Both compare outputs as well, so they can see a wrong forward. The other impleme
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from attnretrieval.backend import Array
 from tests.other_recipes.call import Call, have_shapes, upstream
+
+Near = Callable[[Array], Array]     # |a - reference| → where that is near enough
 
 
 def llm_c(call: Call, rng: np.random.Generator) -> bool:
@@ -33,7 +37,7 @@ def numpy_ml(call: Call, rng: np.random.Generator) -> bool:
     return _agree(call, reference, np.ones(reference.run()[0].shape), *[lambda error: error < 1.5e-4] * 2)
 
 
-def _agree(mine: Call, reference: Call, d_out: Array, near_out, near_gradient) -> bool:
+def _agree(mine: Call, reference: Call, d_out: Array, near_out: Near, near_gradient: Near) -> bool:
     (out, cache), (right_out, right_cache) = mine.run(), reference.run()
     grads = mine.gradients(d_out, cache)
     expected = reference.gradients(d_out.astype(right_out.dtype), right_cache)

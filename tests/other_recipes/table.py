@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 
-from tests.other_recipes.score import Score
+from tests.other_recipes.score import Key, Score
 
 
 def who_rejects_what(scores: Sequence[Score]) -> str:
@@ -37,7 +37,7 @@ def _counted(counts: dict[str, int]) -> str:
 
 
 def to_json(scores: Sequence[Score], seed: int) -> str:
-    recipes = [{**vars(score), "missed": _rows(score.missed), "drowned": _rows(score.drowned),
+    recipes = [{**vars(score), "missed": _by_text(score.missed), "drowned": _by_text(score.drowned),
                 "seconds": round(score.seconds, 1)} for score in scores]
     return json.dumps({"seed": seed, "recipes": recipes}, indent=1, ensure_ascii=False) + "\n"
 
@@ -45,14 +45,11 @@ def to_json(scores: Sequence[Score], seed: int) -> str:
 def from_json(text: str) -> list[Score]:
     scores = []
     for entry in json.loads(text)["recipes"]:
-        for name, value in entry.items():
-            if isinstance(value, list):
-                entry[name] = Counter({tuple(key): n for *key, n in value})
-            elif isinstance(value, dict):
-                entry[name] = Counter(value)
-        scores.append(Score(**entry))
+        for name in ("missed", "drowned"):
+            entry[name] = {tuple(key.split(", ")): n for key, n in entry[name].items()}
+        scores.append(Score(**{name: Counter(value) if isinstance(value, dict) else value for name, value in entry.items()}))
     return scores
 
 
-def _rows(counts: Counter) -> list[list]:
-    return [[*key, n] for key, n in sorted(counts.items())]
+def _by_text(counts: Counter[Key]) -> dict[str, int]:
+    return {", ".join(key): n for key, n in sorted(counts.items())}
