@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attnretrieval.backend import Array
-from attnretrieval.gradcheck.run import by_name, is_float
+from attnretrieval.gradcheck.run import is_float
 
 Grads = dict[str, Array | None]
 
@@ -37,8 +37,8 @@ class Call(NamedTuple):
         return np.array(self.forward(**{**self.inputs, **moved}, **self.options)[0])
 
     def gradients(self, d_out: Array, cache: Any) -> Grads:
-        grads = by_name(self.backward(d_out.copy(), cache))
-        return {name: None if grads.get(name) is None else grads[name].copy() for name in self.floats}
+        grads = self.backward(d_out.copy(), cache)
+        return {name: None if (d_x := getattr(grads, f"d_{name}", None)) is None else np.array(d_x) for name in self.floats}
 
     def in_dtype(self, dtype: type) -> Call:
         """The same call with all floating-point arrays in this dtype."""
