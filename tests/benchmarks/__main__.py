@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
-from tests.benchmarks import steps
+from tests.benchmarks import cnn, memory, rerank, scatter, search, startup, steps
 from tests.benchmarks.contest import UNSET
+from tests.benchmarks.goals import MEMORY_MIB
 from tests.benchmarks.table import Printer, Row, write_json
 
 EXAMPLE = """examples:
@@ -48,10 +49,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def benchmarks(options: argparse.Namespace) -> dict[str, Callable[[], Iterator[Row]]]:
-    """Every benchmark by name."""
+    """Every benchmark by name. With two threads, those that frameworks use two for."""
     effort = {"rounds": 3, "seconds": 0.1} if options.quick else {"rounds": 7, "seconds": 0.3}
-    return {case.name: partial(steps.measure, case, threads=options.threads, quick=options.quick, **effort)
-            for case in steps.cases()}
+    threads = options.threads
+    found = {case.name: partial(steps.measure, case, threads=threads, quick=options.quick, **effort) for case in steps.cases()}
+    found["cnn"] = partial(cnn.measure, threads=threads, **effort)
+    if threads > 1:
+        return found
+    found |= {f"memory-gate-large-{N}": partial(memory.measure, N) for N in MEMORY_MIB}
+    found |= {f"search-{items // 1000}k-{queries}": partial(search.measure, items, queries, **effort)
+              for items, queries in search.CASES}
+    found |= {"rerank": partial(rerank.measure, **effort), "scatter": partial(scatter.measure, **effort),
+              "import": partial(startup.measure_imports, effort["rounds"])}
+    if options.only and any("demo".startswith(part) for part in options.only):       # a minute or more: only when named
+        found["demo"] = startup.measure_demo
+    return found
 
 
 def header(threads: int) -> list[str]:
