@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
-from tests.benchmarks import cnn, memory, rerank, scatter, search, startup, steps
+from tests.benchmarks import cnn, curves, memory, rerank, scatter, search, startup, steps
 from tests.benchmarks.contest import UNSET
 from tests.benchmarks.goals import MEMORY_MIB
 from tests.benchmarks.table import Printer, Row, write_json
@@ -19,10 +19,15 @@ EXAMPLE = """examples:
   python -m tests.benchmarks                              everything, one thread, CPU time
   python -m tests.benchmarks --only gate-large            names that hold "gate-large"
   python -m tests.benchmarks --only alone --threads 2     wall time with two threads
+  python -m tests.benchmarks --only demo                  the demo, which runs only when named
+  python -m tests.benchmarks curves --out curves.png      how time and memory grow: a picture
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["curves"]:
+        return curves.main(arguments[1:])
     parser = argparse.ArgumentParser("python -m tests.benchmarks", description=__doc__, epilog=EXAMPLE,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", metavar="NAME", action="append", help="benchmarks whose name holds NAME; may be repeated")

@@ -9,16 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.benchmarks.problem import LEARNING_RATE, SIZES, Size, draw_problem
+from tests.benchmarks.problem import LEARNING_RATE, draw_problem
 from tests.benchmarks.qkv import join_qkv, split_qkv
 
 EPS = 1e-12
 
 
 class Step:
-    def __init__(self, size: str | Size, task: str, N: int, dtype: str = "float32", threads: int = 1):
+    def __init__(self, size: str, task: str, N: int, dtype: str = "float32", threads: int = 1):
         jax.config.update("jax_enable_x64", dtype == "float64")
-        problem = draw_problem(SIZES[size] if isinstance(size, str) else size, task, N, dtype)
+        problem = draw_problem(size, task, N, dtype)
         parameters = problem.model.parameters
         self.p = {name: jnp.asarray(x) for name, x in join_qkv({name: parameters[name] for name in parameters}).items()}
         self.moments = {name: (jnp.zeros_like(x), jnp.zeros_like(x)) for name, x in self.p.items()}

@@ -7,13 +7,13 @@ import numpy as np
 from attnretrieval.fast.threads import set_threads
 from attnretrieval.training.objective import objective_backward, objective_forward
 from attnretrieval.training.optimisers import Adam
-from tests.benchmarks.problem import LEARNING_RATE, SIZES, Size, draw_problem
+from tests.benchmarks.problem import LEARNING_RATE, draw_problem
 
 
 class Step:
-    def __init__(self, size: str | Size, task: str, N: int, dtype: str = "float32", threads: int = 1):
+    def __init__(self, size: str | dict[str, int], task: str, N: int, dtype: str = "float32", threads: int = 1):
         set_threads(threads)
-        self.problem = draw_problem(SIZES[size] if isinstance(size, str) else size, task, N, dtype)
+        self.problem = draw_problem(size, task, N, dtype)
         self.optimiser = Adam(self.problem.model.parameters.flat)
 
     def step(self) -> None:

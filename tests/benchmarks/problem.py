@@ -54,8 +54,12 @@ class Problem:
         return self.objective.paired_weight > 0
 
 
-def draw_problem(size: Size, task: str, N: int, dtype: str = "float32", seed: int = 0) -> Problem:
-    """The same numbers for every contender. N sentences and N images, the i-th of one describing the i-th of the other."""
+def draw_problem(size: str | dict[str, int], task: str, N: int, dtype: str = "float32", seed: int = 0) -> Problem:
+    """The same numbers for every contender. N sentences and N images, the i-th of one describing the i-th of the other.
+
+    `size` is the name of one of SIZES, or the fields of a `Size`.
+    """
+    size = SIZES[size] if isinstance(size, str) else Size(**size)
     rng = np.random.default_rng(seed)
     fusion, weight = TASKS[task]
     config = ModelConfig(text=Side(size.d_t), image=Side(size.d_v), words=WORDS, d=size.d, heads=size.heads, fusion=fusion,

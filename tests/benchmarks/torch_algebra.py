@@ -16,11 +16,14 @@ from torch.utils.checkpoint import checkpoint
 
 from tests.benchmarks.torch_textbook import EPS, info_nce, normalise
 
-BLOCK = (32, 16)                # texts × images of one checkpoint, as in all_pairs.py
 
+def loss(
+    p: dict[str, torch.Tensor], batch, size, paired: bool, gated: bool, block: tuple[int, int] | None = None
+) -> torch.Tensor:
+    """As torch_textbook.loss, with W_QKV and b_QKV for W_Q, W_K, W_V and their biases.
 
-def loss(p: dict[str, torch.Tensor], batch, size, paired: bool, gated: bool, checkpointed: bool = False) -> torch.Tensor:
-    """As torch_textbook.loss, with W_QKV and b_QKV for W_Q, W_K, W_V and their biases."""
+    `block`, texts × images: what a block computes is not kept but computed once more in the backward (a checkpoint).
+    """
     H_t = self_attention(batch.T, batch.mask, p, "text.attention", size.heads)
     H_v = self_attention(batch.V, None, p, "image.attention", size.heads)
     w_t = batch.mask.to(H_t.dtype) / batch.mask.sum(-1, keepdim=True)
@@ -30,13 +33,13 @@ def loss(p: dict[str, torch.Tensor], batch, size, paired: bool, gated: bool, che
         return total
     scores = gate_scores if gated else add_scores
     weights = [p[f"fuse_{side}.{name}"] for side in "tv" for name in "Wb"] if gated else []
-    if not checkpointed:
+    if block is None:
         s = scores(H_t, batch.mask, w_t, H_v, *weights)
     else:
         s = torch.cat([
             torch.cat([checkpoint(scores, *rows, columns, *weights, use_reentrant=False, preserve_rng_state=False)
-                       for columns in H_v.split(BLOCK[1])], dim=1)
-            for rows in zip(*(x.split(BLOCK[0]) for x in (H_t, batch.mask, w_t)), strict=True)])
+                       for columns in H_v.split(block[1])], dim=1)
+            for rows in zip(*(x.split(block[0]) for x in (H_t, batch.mask, w_t)), strict=True)])
     return total + info_nce(s, p["loss_paired.log_temperature"])
 
 
