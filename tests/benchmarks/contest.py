@@ -14,8 +14,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
+ROOT = Path(__file__).parents[2]
 # Tuning of OpenBLAS that a reader's machine does not have.
 UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 # glibc keeps what is freed, however large, instead of handing it back and faulting every page in again.
@@ -67,7 +69,7 @@ class Worker:
         self.errors = tempfile.TemporaryFile("w+", encoding="utf-8")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.benchmarks.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self.errors, text=True, encoding="utf-8", env=environment(spec.blas_threads or threads, spec.keep))
+            stderr=self.errors, text=True, encoding="utf-8", cwd=ROOT, env=environment(spec.blas_threads or threads, spec.keep))
         self.spec = spec
 
     def __enter__(self) -> Worker:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.benchmarks.contest import environment
+from tests.benchmarks.contest import ROOT, environment
 from tests.benchmarks.goals import IMPORT_SECONDS
 from tests.benchmarks.table import Row
 
@@ -20,7 +20,7 @@ SCRIPT = "import time; t = time.process_time(); import {}; print(time.process_ti
 
 def import_seconds(module: str) -> float:
     """CPU seconds of an import in a fresh process."""
-    done = subprocess.run([sys.executable, "-c", SCRIPT.format(module)], env=environment(1, keep=False), check=True,
+    done = subprocess.run([sys.executable, "-c", SCRIPT.format(module)], cwd=ROOT, env=environment(1, keep=False), check=True,
                           capture_output=True, text=True)
     return float(done.stdout)
 
@@ -42,7 +42,7 @@ def measure_demo() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         before, started = children_seconds(), time.perf_counter()
         subprocess.run([sys.executable, "-m", "attnretrieval", "demo", "--out", str(Path(folder) / "demo")], check=True,
-                       env=environment(1, keep=False), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                       cwd=ROOT, env=environment(1, keep=False), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wall, cpu = time.perf_counter() - started, children_seconds() - before
     yield Row("demo / by the clock", cpu, wall, None, "s CPU", "the whole of `attnretrieval demo`, one thread")
 
