@@ -19,12 +19,12 @@ class Step:
     def __init__(self, size: str, task: str, N: int, dtype: str = "float32", threads: int = 1):
         jax.config.update("jax_enable_x64", dtype == "float64")
         problem = draw_problem(size, task, N, dtype)
-        parameters = problem.model.parameters
+        parameters = problem.parameters
         self.p = {name: jnp.asarray(x) for name, x in join_qkv({name: parameters[name] for name in parameters}).items()}
         self.moments = {name: (jnp.zeros_like(x), jnp.zeros_like(x)) for name, x in self.p.items()}
         self.count = jnp.zeros((), dtype)
         batch = problem.batch
-        self.inputs = tuple(jnp.asarray(x) for x in (problem.model.table, batch.ids, batch.word_mask, batch.regions))
+        self.inputs = tuple(jnp.asarray(x) for x in (problem.table, batch.ids, batch.word_mask, batch.regions))
         options = {"heads": problem.size.heads, "paired": problem.paired, "gated": task == "gate"}
         self.backward = jax.jit(jax.value_and_grad(partial(objective, **options)))
         self.update = jax.jit(partial(step, **options), donate_argnums=(0, 1, 2))

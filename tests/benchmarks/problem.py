@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnretrieval.config import ModelConfig, Side
-from attnretrieval.model import Model
+from attnretrieval.config import ModelConfig, Side, wanted_parameters
+from attnretrieval.parameters import Parameters
 from attnretrieval.training.objective import Batch, Objective
 
 WORDS = 2000                    # rows of the word table
@@ -45,7 +45,9 @@ TASKS = {"alone": ("add", 0.0), "add": ("add", 1.0), "gate": ("gate", 1.0)}     
 @dataclass(frozen=True)
 class Problem:
     size: Size
-    model: Model
+    config: ModelConfig
+    parameters: Parameters
+    table: np.ndarray           # (WORDS, d_t)
     batch: Batch
     objective: Objective
 
@@ -57,6 +59,7 @@ class Problem:
 def draw_problem(size: str | dict[str, int], task: str, N: int, dtype: str = "float32", seed: int = 0) -> Problem:
     """The same numbers for every contender. N sentences and N images, the i-th of one describing the i-th of the other.
 
+    No `Model` is made: what that does to its process (see docs/performance.md) is not for the other contenders.
     `size` is the name of one of SIZES, or the fields of a `Size`.
     """
     size = SIZES[size] if isinstance(size, str) else Size(**size)
@@ -64,10 +67,11 @@ def draw_problem(size: str | dict[str, int], task: str, N: int, dtype: str = "fl
     fusion, weight = TASKS[task]
     config = ModelConfig(text=Side(size.d_t), image=Side(size.d_v), words=WORDS, d=size.d, heads=size.heads, fusion=fusion,
                          trained_words=False)
-    model = Model.create(config, rng, rng.standard_normal((WORDS, size.d_t)), dtype)
-    for name, shape in model.parameters.shapes.items():
+    parameters = Parameters.draw(wanted_parameters(config), rng, dtype)
+    for name, shape in parameters.shapes.items():
         if len(shape) == 1:             # biases start at 0, where a wrong gradient could hide
-            model.parameters[name][...] = 0.1 * rng.standard_normal(shape)
+            parameters[name][...] = 0.1 * rng.standard_normal(shape)
+    table = rng.standard_normal((WORDS, size.d_t)).astype(dtype)
     lengths = rng.integers(size.least, size.n + 1, N)
     lengths[0] = size.n
     batch = Batch(
@@ -77,4 +81,4 @@ def draw_problem(size: str | dict[str, int], task: str, N: int, dtype: str = "fl
         region_mask=None,
         positives=np.eye(N, dtype=bool),
     )
-    return Problem(size, model, batch, Objective(paired_weight=weight))
+    return Problem(size, config, parameters, table, batch, Objective(paired_weight=weight))

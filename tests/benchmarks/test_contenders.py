@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.benchmarks import floor, ours
-from tests.benchmarks.problem import SIZES, TASKS
+from tests.benchmarks.problem import SIZES, TASKS, draw_problem
 from tests.benchmarks.qkv import join_qkv, split_qkv
 from tests.benchmarks.steps import Case, disagreement, disagreements
 
@@ -63,8 +63,8 @@ def test_a_step_changes_the_weights_and_lowers_the_loss():
 
 
 def test_qkv_there_and_back():
-    step = ours.Step("tiny", "gate", ITEMS)
-    values = {name: step.problem.model.parameters[name] for name in step.problem.model.parameters}
+    parameters = draw_problem("tiny", "gate", ITEMS).parameters
+    values = {name: parameters[name] for name in parameters}
     back = split_qkv(join_qkv(values))
     assert back.keys() == values.keys()
     assert all(np.array_equal(back[name], values[name]) for name in values)

@@ -31,13 +31,12 @@ class Step:
     def __init__(self, size: str, task: str, N: int, form: str, dtype: str = "float32", threads: int = 1):
         torch.set_num_threads(threads)
         problem = draw_problem(size, task, N, dtype)
-        self.shapes = problem.model.parameters.shapes
-        values = {name: problem.model.parameters[name].copy() for name in self.shapes}
+        values = {name: problem.parameters[name] for name in problem.parameters}
         self.joined = form != "textbook"
         if self.joined:
             values = join_qkv(values)
         self.p = {name: torch.from_numpy(np.array(value)).requires_grad_() for name, value in values.items()}
-        self.table, self.ids = torch.from_numpy(problem.model.table), torch.from_numpy(problem.batch.ids)
+        self.table, self.ids = torch.from_numpy(problem.table), torch.from_numpy(problem.batch.ids)
         self.mask, self.V = torch.from_numpy(problem.batch.word_mask), torch.from_numpy(problem.batch.regions)
         loss = partial(FORMS[form], size=problem.size, paired=problem.paired, gated=task == "gate")
         self.loss = torch.compile(loss) if form == "compiled" else loss
