@@ -71,13 +71,13 @@ def draw_problem(size: str | dict[str, int], task: str, N: int, dtype: str = "fl
     for name, shape in parameters.shapes.items():
         if len(shape) == 1:             # biases start at 0, where a wrong gradient could hide
             parameters[name][...] = 0.1 * rng.standard_normal(shape)
-    table = rng.standard_normal((WORDS, size.d_t)).astype(dtype)
+    table = rng.standard_normal((WORDS, size.d_t), dtype)
     lengths = rng.integers(size.least, size.n + 1, N)
     lengths[0] = size.n
     batch = Batch(
         ids=rng.integers(0, WORDS, (N, size.n)),
         word_mask=np.arange(size.n) < lengths[:, None],
-        regions=rng.standard_normal((N, size.m, size.d_v)).astype(dtype),
+        regions=rng.standard_normal((N, size.m, size.d_v), dtype),
         region_mask=None,
         positives=np.eye(N, dtype=bool),
     )
