@@ -150,9 +150,13 @@ def misfit(function: Callable, positional: Sequence[Any], named: Mapping[str, An
     try:
         signature.bind(*positional, **named)
     except TypeError as error:
-        name, here = function.__name__, ", ".join(map(_written, signature.parameters.values()))
+        name, here = name_of(function), ", ".join(map(_written, signature.parameters.values()))
         return f"{name}({here}) cannot be called as {name}({expected}): {error}"
     return ""
+
+
+def name_of(function: Callable) -> str:
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def _written(p: inspect.Parameter) -> str:

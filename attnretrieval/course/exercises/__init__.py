@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from attnretrieval.course.exercises import lesson_2
+from attnretrieval.course.exercises import lesson_1, lesson_2, lesson_3, lesson_4, lesson_5, lesson_6
 from attnretrieval.course.exercises.exercise import Exercise
 from attnretrieval.shapes import check_choice
 
-EXERCISES: dict[str, Exercise] = {exercise.name: exercise for lesson in (lesson_2,) for exercise in lesson.EXERCISES}
+LESSONS = (lesson_1, lesson_2, lesson_3, lesson_4, lesson_5, lesson_6)
+EXERCISES: dict[str, Exercise] = {exercise.name: exercise for lesson in LESSONS for exercise in lesson.EXERCISES}
 
 
 def find(name: str) -> Exercise:

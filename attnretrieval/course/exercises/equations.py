@@ -1,24 +1,24 @@
 """Exercises that are equations: a backward goes to the gradient checker, a forward to the loops of reference.py.
 
-Cases come from a function `cases(draw)` that yields label, inputs; the shapes are drawn anew each time.
+Cases come from a function `cases(draw)` that yields label, inputs and perhaps options; the shapes are drawn anew each time.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from attnretrieval.backend import Array
 from attnretrieval.course.cases import CASES
-from attnretrieval.course.exercises.exercise import Draw, Finding
+from attnretrieval.course.exercises.differences import difference
+from attnretrieval.course.exercises.exercise import Both, Check, Draw, Finding, Mistake
+from attnretrieval.course.mine import name_of
 from attnretrieval.course.values import check_values
 from attnretrieval.gradcheck import NO_REASON, Report
 
-Cases = Callable[[Draw], Iterator[tuple[str, dict[str, Array | None]]]]
-Check = Callable[[Callable, np.random.Generator], Iterator[Finding]]
+Cases = Callable[[Draw], Iterator[tuple]]       # label, inputs, and options where there are some
 NOT_FINITE = ("it overflows or divides by 0: not every value is finite", "溢出或除以了 0:有的值不是有限数")
 MATTERS_OF_STYLE = NO_REASON[:3]        # in the package a fault; a student's gradient is right all the same
 
@@ -26,9 +26,10 @@ MATTERS_OF_STYLE = NO_REASON[:3]        # in the package a fault; a student's gr
 def gradient_of(equation: str, cases: Cases, forward: Callable | None = None) -> Check:
     """Checks a backward of CASES[equation]. `forward` returns the cache that the exercise promises, where it is not ours."""
     def check(backward: Callable, rng: np.random.Generator, own_forward: Callable | None = None) -> Iterator[Finding]:
-        for label, inputs in cases(Draw(rng)):
-            yield of_report(label, CASES[equation].check(
-                label, inputs, {}, rng, name=backward.__name__, forward=own_forward or forward, backward=backward))
+        for label, inputs, *options in cases(Draw(rng)):
+            report = CASES[equation].check(label, inputs, options[0] if options else {}, rng, name=name_of(backward),
+                                           forward=own_forward or forward, backward=backward)
+            yield of_report(label, report)
     return check
 
 
@@ -43,14 +44,28 @@ def of_report(case: str, report: Report) -> Finding:
     return Finding(case, report.passed, error, str(report), raised=report.raised)
 
 
-def values_of(equation: str, cases: Cases) -> Check:
-    """Compares a forward with the loops of CASES[equation]; it returns its output, with a cache or without."""
+def values_of(equation: str, cases: Cases, mistakes: Sequence[Mistake] = ()) -> Check:
+    """Compares a forward with the loops of CASES[equation]; it returns its output, with a cache or without.
+
+    Mistakes are looked for here that the diagnosis of values.py did not name.
+    """
     def check(forward: Callable, rng: np.random.Generator) -> Iterator[Finding]:
-        drawn = {label: (inputs, {}) for label, inputs in cases(Draw(rng))}
-        for label, value in zip(drawn, check_values(equation, _paired(forward), rng, drawn), strict=True):
+        drawn = {label: (inputs, options[0] if options else {}) for label, inputs, *options in cases(Draw(rng))}
+        values = check_values(equation, _paired(forward), rng, drawn)
+        for (label, (inputs, options)), value in zip(drawn.items(), values, strict=True):
             mistake = NOT_FINITE if value.diagnosis == "not finite" else None
+            if not value.passed and value.raised is None and not value.diagnosis:
+                mistake = _recognised(mistakes, forward, {**inputs, **options})
             yield Finding(label, value.passed, value.error, value.problem, mistake, value.raised)
     return check
+
+
+def _recognised(mistakes: Sequence[Mistake], forward: Callable, arguments: dict[str, Any]) -> Both | None:
+    out, _ = _paired(forward)(**arguments)
+    for mistake in mistakes:
+        if not difference(out, mistake.wrong(**arguments)):
+            return mistake.en, mistake.zh
+    return None
 
 
 def _paired(forward: Callable) -> Callable:

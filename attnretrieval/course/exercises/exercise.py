@@ -32,12 +32,28 @@ class Finding(NamedTuple):
         return "\n".join([*(self.mistake or ()), *filter(None, [self.text])])
 
 
+Check = Callable[..., Iterator[Finding]]        # of a function and a generator
+
+
+def code(line: str) -> Both:
+    """A hint that is code: the same in both languages."""
+    return line, line
+
+
+class Mistake(NamedTuple):
+    """A formula that is taken for the right one: what to call it, and what it computes."""
+
+    en: str
+    zh: str
+    wrong: Callable
+
+
 class Exercise(NamedTuple):
     lesson: int
     kind: str                   # one of KINDS
     write: str                  # what the student writes: "softmax(S, mask=None) -> A"
     task: Both                  # what it computes, with the shapes
-    check: Callable[..., Iterator[Finding]]     # (function, rng); see equations.py and loops.py
+    check: Check                # see equations.py and loops.py
     hints: tuple[Both, ...]     # from a nudge to nearly the solution
 
     @property

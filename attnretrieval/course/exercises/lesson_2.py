@@ -9,8 +9,8 @@ import numpy as np
 
 from attnretrieval.backend import Array
 from attnretrieval.course.exercises.equations import gradient_of, values_of
-from attnretrieval.course.exercises.exercise import Draw, Exercise
-from attnretrieval.course.exercises.loops import Mistake, loop
+from attnretrieval.course.exercises.exercise import Draw, Exercise, Mistake, code
+from attnretrieval.course.exercises.loops import loop
 
 Inputs = Iterator[tuple[str, dict[str, Array | None]]]
 
@@ -102,10 +102,8 @@ EXERCISES = [
          ("For the mask put -inf in place of the masked scores: exp(-inf) = 0. A row of -inf only has maximum -inf and sum 0: "
           "use 0 for that maximum, and 1 for that sum.",
           "有遮罩时,把被遮住的分数换成 -inf:exp(-inf) = 0。整行都是 -inf 时,最大值是 -inf,和是 0:前者改用 0,后者改用 1。"),
-         ("S = np.where(mask, S, -np.inf); top = S.max(-1, keepdims=True); top = np.where(np.isfinite(top), top, 0); "
-          "E = np.exp(S - top); Z = E.sum(-1, keepdims=True); return E / np.where(Z == 0, 1, Z)",
-          "S = np.where(mask, S, -np.inf); top = S.max(-1, keepdims=True); top = np.where(np.isfinite(top), top, 0); "
-          "E = np.exp(S - top); Z = E.sum(-1, keepdims=True); return E / np.where(Z == 0, 1, Z)"))),
+         code("S = np.where(mask, S, -np.inf); top = S.max(-1, keepdims=True); top = np.where(np.isfinite(top), top, 0); "
+              "E = np.exp(S - top); Z = E.sum(-1, keepdims=True); return E / np.where(Z == 0, 1, Z)"))),
     Exercise(
         2, "backward", "softmax_backward(d_A, A) -> d_S",
         ("d_S (..., m), from the gradient d_A of the weights and the weights A themselves.",
@@ -118,8 +116,7 @@ EXERCISES = [
           "dA_j/dS_k = A_j (δ_jk - A_k)。代入 d_S_k = Σ_j d_A_j dA_j/dS_k,把 A_k 提到求和外面。"),
          ("d_S = A ∘ (d_A - s), where s is one number a row: Σ_j d_A_j A_j.",
           "d_S = A ∘ (d_A - s),其中 s 是每行一个数:Σ_j d_A_j A_j。"),
-         ("return A * (d_A - (d_A * A).sum(axis=-1, keepdims=True))",
-          "return A * (d_A - (d_A * A).sum(axis=-1, keepdims=True))"))),
+         code("return A * (d_A - (d_A * A).sum(axis=-1, keepdims=True))"))),
     Exercise(
         2, "forward", "attention(Q, K, V, key_mask=None) -> Y",
         ("Y = softmax(Q Kᵀ / √d) V, with Q (..., n, d), K (..., m, d), V (..., m, v), Y (..., n, v). `key_mask` (..., m): "
@@ -150,10 +147,8 @@ EXERCISES = [
           "由 Y = A V 得 d_A = d_Y Vᵀ,d_V = Aᵀ d_Y。d_S 就是你写的 softmax_backward(d_A, A)。"),
          ("S = Q Kᵀ / √d gives d_Q = d_S K / √d and d_K = d_Sᵀ Q / √d. The scale stands in both.",
           "由 S = Q Kᵀ / √d 得 d_Q = d_S K / √d,d_K = d_Sᵀ Q / √d。两者都带有这个系数。"),
-         ("Q, K, V, A = cache; d_V = A.swapaxes(-1, -2) @ d_Y; d_S = softmax_backward(d_Y @ V.swapaxes(-1, -2), A) / "
-          "np.sqrt(Q.shape[-1]); return d_S @ K, d_S.swapaxes(-1, -2) @ Q, d_V",
-          "Q, K, V, A = cache; d_V = A.swapaxes(-1, -2) @ d_Y; d_S = softmax_backward(d_Y @ V.swapaxes(-1, -2), A) / "
-          "np.sqrt(Q.shape[-1]); return d_S @ K, d_S.swapaxes(-1, -2) @ Q, d_V"))),
+         code("Q, K, V, A = cache; d_V = A.swapaxes(-1, -2) @ d_Y; d_S = softmax_backward(d_Y @ V.swapaxes(-1, -2), A) / "
+              "np.sqrt(Q.shape[-1]); return d_S @ K, d_S.swapaxes(-1, -2) @ Q, d_V"))),
     Exercise(
         2, "forward", "split_heads(X, heads) -> Y",
         ("X (..., n, d) cut into heads: Y (..., heads, n, d / heads). Head i holds features i·d/heads … (i+1)·d/heads - 1.",
