@@ -47,16 +47,17 @@ def of_report(case: str, report: Report) -> Finding:
 def values_of(equation: str, cases: Cases, mistakes: Sequence[Mistake] = ()) -> Check:
     """Compares a forward with the loops of CASES[equation]; it returns its output, with a cache or without.
 
-    Mistakes are looked for here that the diagnosis of values.py did not name.
+    A mistake of the exercise that explains the answer takes the place of what the diagnosis of values.py says.
     """
     def check(forward: Callable, rng: np.random.Generator) -> Iterator[Finding]:
         drawn = {label: (inputs, options[0] if options else {}) for label, inputs, *options in cases(Draw(rng))}
         values = check_values(equation, _paired(forward), rng, drawn)
         for (label, (inputs, options)), value in zip(drawn.items(), values, strict=True):
-            mistake = NOT_FINITE if value.diagnosis == "not finite" else None
-            if not value.passed and value.raised is None and not value.diagnosis:
+            mistake, text = NOT_FINITE if value.diagnosis == "not finite" else None, value.problem
+            if not value.passed and value.raised is None and not mistake:
                 mistake = _recognised(mistakes, forward, {**inputs, **options})
-            yield Finding(label, value.passed, value.error, value.problem, mistake, value.raised)
+                text = text.partition("; ")[0] if mistake else text
+            yield Finding(label, value.passed, value.error, text, mistake, value.raised)
     return check
 
 
