@@ -10,6 +10,7 @@ import pytest
 from attnretrieval.course import check
 from attnretrieval.course.exercises import EXERCISES
 from attnretrieval.course.exercises.exercise import KINDS
+from attnretrieval.course.exercises.faults import headline, in_chinese
 from tests.course.right import ARRAYS, LOOPS
 from tests.course.wrong import WRONG, wrong
 
@@ -76,3 +77,10 @@ def test_shapes_are_drawn_anew() -> None:
 def test_the_same_seed_is_the_same_check() -> None:
     first, second = (str(check("attention", lambda Q, K, V, key_mask=None: V, seed=5)) for _ in range(2))
     assert first == second and "seed=5" in first
+
+
+def test_a_fault_of_the_checker_is_told_in_chinese_too() -> None:
+    answer = str(check("attention_backward", wrong("attention_backward", " / np.sqrt(Q.shape[-1])", ""), seed=0))
+    assert "d_Q, d_K: scaled" in answer and "d_Q、d_K:差一个常数倍" in answer
+    assert in_chinese("swapped with d_K") == "与 d_K 对调了" and in_chinese("nobody knows") == "nobody knows"
+    assert headline({"d_Q": "unexplained"}) is None

@@ -14,6 +14,7 @@ import numpy as np
 from attnretrieval.course.cases import CASES
 from attnretrieval.course.exercises.differences import difference
 from attnretrieval.course.exercises.exercise import Both, Check, Draw, Finding, Mistake
+from attnretrieval.course.exercises.faults import OUTPUT, headline
 from attnretrieval.course.mine import name_of
 from attnretrieval.course.values import check_values
 from attnretrieval.gradcheck import NO_REASON, Report
@@ -41,7 +42,8 @@ def of_report(case: str, report: Report) -> Finding:
     if not report.problems and all(row.diagnosis in MATTERS_OF_STYLE for row in wrong):
         remark = "; ".join(f"d_{row.name}: {text}" for row in wrong for text in row.problems)
         return Finding(case, True, error, remark=remark)
-    return Finding(case, report.passed, error, str(report), raised=report.raised)
+    named = headline({f"d_{name}": code for name, code in report.diagnosis.items() if code not in MATTERS_OF_STYLE})
+    return Finding(case, report.passed, error, str(report), named, report.raised)
 
 
 def values_of(equation: str, cases: Cases, mistakes: Sequence[Mistake] = ()) -> Check:
@@ -53,10 +55,12 @@ def values_of(equation: str, cases: Cases, mistakes: Sequence[Mistake] = ()) -> 
         drawn = {label: (inputs, options[0] if options else {}) for label, inputs, *options in cases(Draw(rng))}
         values = check_values(equation, _paired(forward), rng, drawn)
         for (label, (inputs, options)), value in zip(drawn.items(), values, strict=True):
-            mistake, text = NOT_FINITE if value.diagnosis == "not finite" else None, value.problem
-            if not value.passed and value.raised is None and not mistake:
-                mistake = _recognised(mistakes, forward, {**inputs, **options})
-                text = text.partition("; ")[0] if mistake else text
+            mistake, text = headline({OUTPUT: value.diagnosis}), value.problem
+            if value.diagnosis == "not finite":
+                mistake = NOT_FINITE
+            elif not value.passed and value.raised is None:
+                known = _recognised(mistakes, forward, {**inputs, **options})
+                mistake, text = (known, text.partition("; ")[0]) if known else (mistake, text)
             yield Finding(label, value.passed, value.error, text, mistake, value.raised)
     return check
 
