@@ -14,23 +14,21 @@ from attnretrieval.course.exercises.faults import headline, in_chinese
 from tests.course.right import ARRAYS, LOOPS
 from tests.course.wrong import WRONG, wrong
 
-SEEDS = (0, 1)
 ANSWERS = [pytest.param(name, old, new, words, id=f"{name}-{words}") for name in WRONG for old, new, words in WRONG[name]]
 
 
 @pytest.mark.parametrize("name", EXERCISES)
 @pytest.mark.parametrize("style", [ARRAYS, LOOPS], ids=["arrays", "loops"])
 def test_right_answers(name: str, style: dict[str, Callable]) -> None:
-    for seed in SEEDS:
+    for seed in (0, 1):
         assert check(name, style[name], seed=seed)
 
 
 @pytest.mark.parametrize("name, old, new, words", ANSWERS)
 def test_wrong_answers_are_named(name: str, old: str, new: str, words: str) -> None:
-    for seed in SEEDS:
-        answer = check(name, wrong(name, old, new), seed=seed)
-        assert not answer.passed
-        assert words in str(answer)
+    answer = check(name, wrong(name, old, new), seed=0)
+    assert not answer.passed
+    assert words in str(answer)
 
 
 def test_there_are_enough_of_each() -> None:

@@ -35,15 +35,12 @@ def gradient_of(equation: str, cases: Cases, forward: Callable | None = None) ->
 
 
 def of_report(case: str, report: Report) -> Finding:
-    error = report.worst_error
-    if np.isnan(error) and report.rows:
-        error = float(np.max([row.difference_error for row in report.rows]))
     wrong = [row for row in report.rows if not row.passed]
     if not report.problems and all(row.diagnosis in MATTERS_OF_STYLE for row in wrong):
         remark = "; ".join(f"d_{row.name}: {text}" for row in wrong for text in row.problems)
-        return Finding(case, True, error, remark=remark)
+        return Finding(case, True, remark=remark)
     named = headline({f"d_{name}": code for name, code in report.diagnosis.items() if code not in MATTERS_OF_STYLE})
-    return Finding(case, report.passed, error, str(report), named, report.raised)
+    return Finding(case, report.passed, str(report), named, report.raised)
 
 
 def values_of(equation: str, cases: Cases, mistakes: Sequence[Mistake] = ()) -> Check:
@@ -61,7 +58,7 @@ def values_of(equation: str, cases: Cases, mistakes: Sequence[Mistake] = ()) -> 
             elif not value.passed and value.raised is None:
                 known = _recognised(mistakes, forward, {**inputs, **options})
                 mistake, text = (known, text.partition("; ")[0]) if known else (mistake, text)
-            yield Finding(label, value.passed, value.error, text, mistake, value.raised)
+            yield Finding(label, value.passed, text, mistake, value.raised)
     return check
 
 
@@ -76,7 +73,7 @@ def _recognised(mistakes: Sequence[Mistake], forward: Callable, arguments: dict[
 def _paired(forward: Callable) -> Callable:
     @functools.wraps(forward)
     def with_cache(**arguments: Any) -> tuple[Any, Any]:
-        answer = forward(**arguments)
+        answer = forward(*arguments.values())       # in the order of the exercise: a student may name them otherwise
         if isinstance(answer, tuple) and len(answer) == 2:
             return answer
         return (np.asarray(answer) if isinstance(answer, list) else answer), None

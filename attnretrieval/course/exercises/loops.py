@@ -34,7 +34,7 @@ def loop(reference: Callable, cases: Callable[[Draw], Iterator[tuple]], mistakes
             if finding is None:
                 problem = difference(answer, reference(*arguments))
                 answers.append((arguments, answer, bool(problem)))
-                finding = Finding(label, not problem, np.inf if problem else 0.0, problem and problem + shown(arguments))
+                finding = Finding(label, not problem, problem and problem + shown(arguments))
             findings.append(finding)
         for finding in findings:
             if not finding.passed and finding.raised is None and finding.mistake is None:
