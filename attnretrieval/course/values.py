@@ -12,7 +12,7 @@ vectors, rows of equal values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -47,13 +47,17 @@ class Value(NamedTuple):
         return f"{self.name}: {self.problem or f'the value of the formula, error {self.error:.1e}'}"
 
 
-def check_values(name: str, forward: Callable | None = None, rng: np.random.Generator | None = None) -> Iterator[Value]:
-    """The equation `name` case by case, small cases first; `forward` stands in for ours."""
+def check_values(
+    name: str, forward: Callable | None = None, rng: np.random.Generator | None = None,
+    cases: Mapping[str, tuple[Inputs, Options]] | None = None,
+) -> Iterator[Value]:
+    """The equation `name` case by case, small cases first; `forward` and `cases` stand in for ours."""
     check_choice("equation", name, CASES)
-    draw = Draw(rng or np.random.default_rng(0), np.float64)
-    ordinary, extreme = CASES[name].make(draw.rng, np.float64), EXTREMES.get(name, lambda draw: {})(draw)
-    cases = {**ordinary, **extreme}
-    for label, (inputs, options) in sorted(cases.items(), key=lambda item: size(item[1][0])):
+    draw, extreme = Draw(rng or np.random.default_rng(0), np.float64), {}
+    if cases is None:
+        ordinary, extreme = CASES[name].make(draw.rng, np.float64), EXTREMES.get(name, lambda draw: {})(draw)
+        cases = dict(sorted({**ordinary, **extreme}.items(), key=lambda item: size(item[1][0])))
+    for label, (inputs, options) in cases.items():
         expected = np.asarray(REFERENCES[name](**inputs, **options))
         with np.errstate(all="ignore"):
             try:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from attnretrieval.course.mine import open_mine
-from attnretrieval.verbs.gradcheck_table import FirstLines
+from attnretrieval.course.printed import FirstLines
 
 FORWARD = '''
 import numpy as np

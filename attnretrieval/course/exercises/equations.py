@@ -1,0 +1,78 @@
+"""Exercises that are equations: a backward goes to the gradient checker, a forward to the loops of reference.py.
+
+Cases come from a function `cases(draw)` that yields label, inputs and perhaps options; the shapes are drawn anew each time.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from attnretrieval.course.cases import CASES
+from attnretrieval.course.exercises.differences import difference
+from attnretrieval.course.exercises.exercise import Both, Check, Draw, Finding, Mistake
+from attnretrieval.course.mine import name_of
+from attnretrieval.course.values import check_values
+from attnretrieval.gradcheck import NO_REASON, Report
+
+Cases = Callable[[Draw], Iterator[tuple]]       # label, inputs, and options where there are some
+NOT_FINITE = ("it overflows or divides by 0: not every value is finite", "溢出或除以了 0:有的值不是有限数")
+MATTERS_OF_STYLE = NO_REASON[:3]        # in the package a fault; a student's gradient is right all the same
+
+
+def gradient_of(equation: str, cases: Cases, forward: Callable | None = None) -> Check:
+    """Checks a backward of CASES[equation]. `forward` returns the cache that the exercise promises, where it is not ours."""
+    def check(backward: Callable, rng: np.random.Generator, own_forward: Callable | None = None) -> Iterator[Finding]:
+        for label, inputs, *options in cases(Draw(rng)):
+            report = CASES[equation].check(label, inputs, options[0] if options else {}, rng, name=name_of(backward),
+                                           forward=own_forward or forward, backward=backward)
+            yield of_report(label, report)
+    return check
+
+
+def of_report(case: str, report: Report) -> Finding:
+    error = report.worst_error
+    if np.isnan(error) and report.rows:
+        error = float(np.max([row.difference_error for row in report.rows]))
+    wrong = [row for row in report.rows if not row.passed]
+    if not report.problems and all(row.diagnosis in MATTERS_OF_STYLE for row in wrong):
+        remark = "; ".join(f"d_{row.name}: {text}" for row in wrong for text in row.problems)
+        return Finding(case, True, error, remark=remark)
+    return Finding(case, report.passed, error, str(report), raised=report.raised)
+
+
+def values_of(equation: str, cases: Cases, mistakes: Sequence[Mistake] = ()) -> Check:
+    """Compares a forward with the loops of CASES[equation]; it returns its output, with a cache or without.
+
+    Mistakes are looked for here that the diagnosis of values.py did not name.
+    """
+    def check(forward: Callable, rng: np.random.Generator) -> Iterator[Finding]:
+        drawn = {label: (inputs, options[0] if options else {}) for label, inputs, *options in cases(Draw(rng))}
+        values = check_values(equation, _paired(forward), rng, drawn)
+        for (label, (inputs, options)), value in zip(drawn.items(), values, strict=True):
+            mistake = NOT_FINITE if value.diagnosis == "not finite" else None
+            if not value.passed and value.raised is None and not value.diagnosis:
+                mistake = _recognised(mistakes, forward, {**inputs, **options})
+            yield Finding(label, value.passed, value.error, value.problem, mistake, value.raised)
+    return check
+
+
+def _recognised(mistakes: Sequence[Mistake], forward: Callable, arguments: dict[str, Any]) -> Both | None:
+    out, _ = _paired(forward)(**arguments)
+    for mistake in mistakes:
+        if not difference(out, mistake.wrong(**arguments)):
+            return mistake.en, mistake.zh
+    return None
+
+
+def _paired(forward: Callable) -> Callable:
+    @functools.wraps(forward)
+    def with_cache(**arguments: Any) -> tuple[Any, Any]:
+        answer = forward(**arguments)
+        if isinstance(answer, tuple) and len(answer) == 2:
+            return answer
+        return (np.asarray(answer) if isinstance(answer, list) else answer), None
+    return with_cache
