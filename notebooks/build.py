@@ -32,11 +32,12 @@ from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 LANGUAGES = ("en", "zh")
-KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}, "language_info": {"name": "python"}}
+KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+          "language_info": {"name": "python"}}
 SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n.*?^ *### END SOLUTION$", re.DOTALL | re.MULTILINE)
 BLANK = 'raise NotImplementedError("your turn")'
 CELL_SECONDS = 120          # a cell that takes longer has gone wrong
-WIDGET = "application/vnd.jupyter.widget-view+json"     # means nothing without a kernel; a widget's cell shows a picture beside it
+WIDGET = "application/vnd.jupyter.widget-view+json"     # shows nothing without a kernel; the same cell shows a picture as well
 NUMBER = re.compile(r"[-+]?\d*\.?\d+(?:e[-+]?\d+)?")
 ROUNDING, TINY = 0.02, 1e-6     # two machines round differently, and a trained network shows it
 PIXELS = 8.0                    # mean difference, of 255, that two pictures of one figure may have: fonts differ
@@ -75,7 +76,8 @@ def read(name: str) -> list[dict]:
     cells = jupytext.reads((HERE / "source" / f"{name}.py").read_text(encoding="utf-8"), fmt="py:percent").cells
     languages = [cell.metadata.get("lang") for cell in cells if cell.cell_type == "markdown"]
     if languages != list(LANGUAGES) * (len(languages) // 2):
-        raise ValueError(f"source/{name}.py: words must come in pairs, first lang=\"en\" and then lang=\"zh\"; found {languages}")
+        raise ValueError(f"source/{name}.py: words must come in pairs, first lang=\"en\" and then lang=\"zh\"; "
+                         f"found {languages}")
     return [{"cell_type": cell.cell_type, "id": f"cell-{i:03}", "source": cell.source, "lang": cell.metadata.get("lang")}
             for i, cell in enumerate(cells)]
 
@@ -164,7 +166,8 @@ def check(made: Made) -> None:
             if difference:
                 raise StaleNotebook(f"{where}: its output is stale: {difference}; run python notebooks/build.py")
         if len(new) != len(old):
-            raise StaleNotebook(f"notebooks/{name} has {len(old)} cells, the source makes {len(new)}; run python notebooks/build.py")
+            raise StaleNotebook(f"notebooks/{name} has {len(old)} cells, the source makes {len(new)}; "
+                                "run python notebooks/build.py")
 
 
 def compare(new: list, old: list) -> str:
@@ -218,7 +221,7 @@ def main() -> int:
         made = make(name)
         try:
             done = check(made) if arguments.check else write(made)
-            print(f"{name}: {made.seconds:.0f} s{'' if done is None else ', ' + ', '.join(str(p.relative_to(HERE)) for p in done)}")
+            print(f"{name}: {made.seconds:.0f} s", *(path.relative_to(HERE) for path in done or ()))
         except StaleNotebook as error:
             stale += 1
             print(error)

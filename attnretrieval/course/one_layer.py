@@ -71,11 +71,11 @@ class OneLayer:
     """Equations (1) to (4) and their backward, with Adam."""
 
     def __init__(self, d_in: int, places: int, rng: np.random.Generator, d: int = 32, heads: int = 2):
-        square = {f"attend.{W}_{letter}": Wanted((d, d)[:1] if W == "b" else (d, d), "zeros" if W == "b" else "fan_in")
-                  for letter in "QKVO" for W in "Wb"}
+        square = {f"attend.{name}_{letter}": wanted for letter in "QKVO"
+                  for name, wanted in (("W", Wanted((d, d))), ("b", Wanted((d,), "zeros")))}
         self.heads = heads
         self.parameters = Parameters.draw({
-            "enter.W": Wanted((d_in, d)), "enter.b": Wanted((d,), "zeros"), "places.E": Wanted((places, d), "small"), **square,
+            "enter.W": Wanted((d_in, d)), "enter.b": Wanted((d,), "zeros"), "places.E": Wanted((places, d)), **square,
             "answer.W": Wanted((d, len(CLASSES))), "answer.b": Wanted((len(CLASSES),), "zeros")}, rng)
 
     def forward(self, X: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, tuple]:
@@ -103,7 +103,8 @@ class OneLayer:
             gradient[name][...] = value
         return gradient
 
-    def train(self, questions: Questions, steps: int, rng: np.random.Generator, batch: int = 64, lr: float = 5e-3) -> list[float]:
+    def train(self, questions: Questions, steps: int, rng: np.random.Generator, batch: int = 64,
+              lr: float = 5e-3) -> list[float]:
         """The loss of every step."""
         adam, losses = Adam(self.parameters.flat), []
         for step in range(steps):

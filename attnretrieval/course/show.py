@@ -38,4 +38,5 @@ def _file(function: Callable) -> str:
     try:
         return Path(inspect.getsourcefile(inspect.unwrap(function))).resolve().relative_to(ROOT.resolve()).as_posix()
     except (TypeError, ValueError):
-        raise ValueError(f"{function!r} is no function of the package; give one, such as equations.attention.attention") from None
+        raise ValueError(f"{function!r} is no function of the package; give one, such as equations.attention.attention"
+                         ) from None

@@ -24,8 +24,8 @@ def embedding_map(X: Any, labels: Sequence[str], groups: Sequence[str], title: s
     check_array("X", X, ndim=2)
     check_finite("X", X)
     if not len(X) == len(labels) == len(groups) or len(X) < 3:
-        raise ShapeError(f"{len(X)} vectors, {len(labels)} labels and {len(groups)} groups; give one of each, for three vectors "
-                         "or more")
+        raise ShapeError(f"{len(X)} vectors, {len(labels)} labels and {len(groups)} groups; give one of each, and three "
+                         "vectors or more")
     names = list(dict.fromkeys(groups))
     if len(names) > len(LOOKS):
         raise ShapeError(f"{len(names)} groups cannot be told apart; give at most {len(LOOKS)}")

@@ -87,7 +87,7 @@ def _panel(ax, A: np.ndarray, queries: Sequence[str], keys: Sequence[str], key_m
     if m <= NUMBERS:
         for i, j in np.ndindex(n, m):
             if key_mask is None or key_mask[j]:
-                ax.text(j, i, _short(A[i, j]), fontsize=6.5, ha="center", va="center",
+                ax.text(j, i, _short(A[i, j]), fontsize=7.5, ha="center", va="center",
                         color="white" if A[i, j] > 0.6 else "black")
     return shown
 

@@ -18,7 +18,7 @@ from attnretrieval.backend import to_host
 from attnretrieval.figures.style import BLUE, WEIGHTS, fit, new_figure, pale, plain
 from attnretrieval.shapes import ShapeError, check_array, check_finite, check_shape
 
-PANEL, GAP, TITLE, BAR = 2.4, 0.12, 0.3, 0.75       # inches
+PANEL, GAP, TITLE, BELOW, BAR = 2.4, 0.12, 0.3, 0.1, 0.75       # inches
 
 
 def region_weights(image: Any, weights: Any, grid: tuple[int, int], titles: Sequence[str], asks: Sequence[int | None],
@@ -36,16 +36,17 @@ def region_weights(image: Any, weights: Any, grid: tuple[int, int], titles: Sequ
     if not k == len(titles) == len(asks):
         raise ShapeError(f"{k} rows of weights, {len(titles)} titles and {len(asks)} asking regions; give one of each a panel")
     tall = PANEL * image.shape[0] / image.shape[1]
-    width, height = (k + 1) * (PANEL + GAP) + BAR, tall + TITLE + 0.05
+    width, height = (k + 1) * (PANEL + GAP) + BAR, tall + TITLE + BELOW
     figure = new_figure(width, height)
     scale = Normalize(0, limit)
     for i, title in enumerate(["the regions", *titles]):
-        ax = figure.add_axes((i * (PANEL + GAP) / width, 0.05 / height, PANEL / width, tall / height))
+        ax = figure.add_axes((i * (PANEL + GAP) / width, BELOW / height, PANEL / width, tall / height))
         ax.set_axis_off()
         extent = (0, columns, rows, 0)
         ax.imshow(image if i == 0 else pale(image), extent=extent, interpolation="nearest", aspect="auto")
         if i:
-            ax.imshow(weights[i - 1].reshape(grid), cmap=WEIGHTS, norm=scale, extent=extent, interpolation="nearest", aspect="auto")
+            ax.imshow(weights[i - 1].reshape(grid), cmap=WEIGHTS, norm=scale, extent=extent, interpolation="nearest",
+                      aspect="auto")
         for at in range(1, columns):
             ax.plot((at, at), (0, rows), color="black", linewidth=0.5, alpha=0.5)
         for at in range(1, rows):
@@ -55,7 +56,7 @@ def region_weights(image: Any, weights: Any, grid: tuple[int, int], titles: Sequ
             for colour, line in (("white", 4), (BLUE, 2)):
                 ax.add_patch(Rectangle((column, row), 1, 1, facecolor="none", edgecolor=colour, linewidth=line, clip_on=False))
         fit(plain(ax.set_title(title, fontsize=10, style="italic" if i == 0 else "normal")), PANEL)
-    bar = figure.add_axes(((width - BAR + 0.02) / width, 0.05 / height, 0.14 / width, tall / height))
+    bar = figure.add_axes(((width - BAR + 0.02) / width, BELOW / height, 0.14 / width, tall / height))
     figure.colorbar(ScalarMappable(scale, WEIGHTS), cax=bar, extend="max" if weights.max() > limit else "neither")
     bar.set_ylabel(label, fontsize=8)
     bar.tick_params(labelsize=7)

@@ -113,14 +113,14 @@ print("ids of the sentence:", ids[0])
 # Now the table $E \in \mathbb{R}^{R \times d_t}$: one row a token. Looking rows up is the first equation of the course, and its
 # number is the one that it has in the package and in the documentation:
 #
-# $$X_i = E_{\mathrm{id}_i} \tag{`embedding (1)`}$$
+# $$X_i = E_{\mathrm{id}_i} \tag{embedding (1)}$$
 #
 # The rows that a sentence names form its matrix $T \in \mathbb{R}^{n \times d_t}$.
 
 # %% [markdown] lang="zh"
 # 现在是表 $E \in \mathbb{R}^{R \times d_t}$:每个词元一行。按编号取行,就是本课程的第一个公式;它的编号与程序包、文档里的一致:
 #
-# $$X_i = E_{\mathrm{id}_i} \tag{`embedding (1)`}$$
+# $$X_i = E_{\mathrm{id}_i} \tag{embedding (1)}$$
 #
 # 一句话取出的那些行,组成它的矩阵 $T \in \mathbb{R}^{n \times d_t}$。
 
@@ -364,58 +364,60 @@ except ImportError:  # no network and no photograph: the scene, and how dark a c
     titles = ["share of dark pixels", "alike the framed region"]
 unit = V_photo / np.linalg.norm(V_photo, axis=1, keepdims=True)
 print("feature map", photo_map.shape, " →  V", V_photo.shape)
-region_weights(photo, np.stack([is_cat, np.maximum(unit @ unit[middle], 0)]), photo_map.shape[:2], titles, [None, middle],
+region_weights(photo[::2, ::2], np.stack([is_cat, np.maximum(unit @ unit[middle], 0)]), photo_map.shape[:2], titles, [None, middle],
                label="probability, cosine")
 
 # %% [markdown] lang="en"
-# The background says "cat" less often, but it does say so in places: a region of the last map *sees* far beyond its own cell
-# (its receptive field is larger than the image). "Region" is where the vector sits on the grid, and not a cut-out of the picture.
-# Remember this when you read an attention map.
+# The face says "cat" and the background does not, although the network was only ever trained to name whole images. So the rows of
+# $V$ know *what is where*, and attention can choose among them. With one reservation: a region of the last map *sees* far beyond
+# its own cell, since each layer looks at its neighbours. "Region" is where the vector sits on the grid, and not a cut-out of the
+# picture. Remember this when you read an attention map.
 #
 # ## 1.5 To one size: the linear layer, and your first gradient
 #
 # Words have $d_t$ numbers, regions $d_v$. A linear layer brings both to the model's size $d$:
 #
-# $$Y = X W + b \qquad X\,(n, d_{in}),\; W\,(d_{in}, d_{out}),\; b\,(d_{out}),\; Y\,(n, d_{out}) \tag{`linear (1)`}$$
+# $$Y = X W + b \qquad X\,(n, d_{in}),\; W\,(d_{in}, d_{out}),\; b\,(d_{out}),\; Y\,(n, d_{out}) \tag{linear (1)}$$
 #
-# **With a pencil.** Some number $L$, the loss, depends on $Y$. We write $d\_Y$ for the matrix of all $\partial L / \partial Y_{ij}$: it has
-# the shape of $Y$. We want $d\_X$, $d\_W$, $d\_b$. Take one entry and ask where it goes:
+# **With a pencil.** Some number $L$, the loss, depends on $Y$. We write $dY$ (`d_Y` in code) for the matrix of all
+# $\partial L / \partial Y_{ij}$: it has the shape of $Y$. We want $dX$, $dW$, $db$. Take one entry and ask where it goes:
 #
 # | step | reason | shape |
 # |---|---|---|
 # | $Y_{ij} = \sum_k X_{ik} W_{kj} + b_j$ | the definition | |
 # | $\partial Y_{ij} / \partial X_{ik} = W_{kj}$ | $X_{ik}$ goes to all of row $i$ of $Y$, and nowhere else | |
-# | $d\_X_{ik} = \sum_j d\_Y_{ij} W_{kj}$ | chain rule, summed over all that $X_{ik}$ reaches | |
-# | $d\_X = d\_Y\, W^\top$ | the same as a product | $(n, d_{out})(d_{out}, d_{in}) = (n, d_{in})$ |
-# | $d\_W_{kj} = \sum_i X_{ik}\, d\_Y_{ij}$ | $W_{kj}$ is used in every row $i$ | |
-# | $d\_W = X^\top d\_Y$ | as a product | $(d_{in}, n)(n, d_{out}) = (d_{in}, d_{out})$ |
-# | $d\_b_j = \sum_i d\_Y_{ij}$ | $b_j$ is added to every row | $(d_{out})$ |
+# | $dX_{ik} = \sum_j dY_{ij} W_{kj}$ | chain rule, summed over all that $X_{ik}$ reaches | |
+# | $dX = dY\, W^\top$ | the same as a product | $(n, d_{out})(d_{out}, d_{in}) = (n, d_{in})$ |
+# | $dW_{kj} = \sum_i X_{ik}\, dY_{ij}$ | $W_{kj}$ is used in every row $i$ | |
+# | $dW = X^\top dY$ | as a product | $(d_{in}, n)(n, d_{out}) = (d_{in}, d_{out})$ |
+# | $db_j = \sum_i dY_{ij}$ | $b_j$ is added to every row | $(d_{out})$ |
 #
 # Two habits that will carry you through the course: **a gradient has the shape of what it is the gradient of**, and **what is used
 # several times gets the sum of all its gradients**. The shapes alone nearly force the answer.
 
 # %% [markdown] lang="zh"
-# 背景里说“猫”的少一些,但也有:最后一层的一个区域*看到*的范围远大于自己那一格(感受野比整幅图还大)。“区域”指的是向量在网格上的
-# 位置,而不是从图上剪下来的一块。以后读注意力图时请记住这一点。
+# 脸上的区域说“猫”,背景不说,尽管网络在训练时只学过给整幅图命名。可见 $V$ 的各行知道*哪里有什么*,注意力正可以在其中挑选。但有一点
+# 保留:每一层都要看邻居,所以最后一层的一个区域*看到*的范围远大于自己那一格。“区域”指的是向量在网格上的位置,而不是从图上剪下来的
+# 一块。以后读注意力图时请记住这一点。
 #
 # ## 1.5 变成同样的大小:线性层,以及你的第一个梯度
 #
 # 词有 $d_t$ 个数,区域有 $d_v$ 个数。线性层把两者都变成模型的大小 $d$:
 #
-# $$Y = X W + b \qquad X\,(n, d_{in}),\; W\,(d_{in}, d_{out}),\; b\,(d_{out}),\; Y\,(n, d_{out}) \tag{`linear (1)`}$$
+# $$Y = X W + b \qquad X\,(n, d_{in}),\; W\,(d_{in}, d_{out}),\; b\,(d_{out}),\; Y\,(n, d_{out}) \tag{linear (1)}$$
 #
-# **拿起铅笔。** 有一个数 $L$(损失)取决于 $Y$。把所有 $\partial L / \partial Y_{ij}$ 排成的矩阵记作 $d\_Y$,它与 $Y$ 同形。要求的是 $d\_X$、
-# $d\_W$、$d\_b$。办法是盯住一个元素,问它去了哪里:
+# **拿起铅笔。** 有一个数 $L$(损失)取决于 $Y$。把所有 $\partial L / \partial Y_{ij}$ 排成的矩阵记作 $dY$(代码里是 `d_Y`),它与 $Y$ 同形。要求的是 $dX$、
+# $dW$、$db$。办法是盯住一个元素,问它去了哪里:
 #
 # | 步骤 | 理由 | 形状 |
 # |---|---|---|
 # | $Y_{ij} = \sum_k X_{ik} W_{kj} + b_j$ | 定义 | |
 # | $\partial Y_{ij} / \partial X_{ik} = W_{kj}$ | $X_{ik}$ 只影响 $Y$ 的第 $i$ 行 | |
-# | $d\_X_{ik} = \sum_j d\_Y_{ij} W_{kj}$ | 链式法则,对它影响到的一切求和 | |
-# | $d\_X = d\_Y\, W^\top$ | 写成矩阵乘积 | $(n, d_{out})(d_{out}, d_{in}) = (n, d_{in})$ |
-# | $d\_W_{kj} = \sum_i X_{ik}\, d\_Y_{ij}$ | $W_{kj}$ 在每一行 $i$ 都用到 | |
-# | $d\_W = X^\top d\_Y$ | 写成矩阵乘积 | $(d_{in}, n)(n, d_{out}) = (d_{in}, d_{out})$ |
-# | $d\_b_j = \sum_i d\_Y_{ij}$ | $b_j$ 加到了每一行上 | $(d_{out})$ |
+# | $dX_{ik} = \sum_j dY_{ij} W_{kj}$ | 链式法则,对它影响到的一切求和 | |
+# | $dX = dY\, W^\top$ | 写成矩阵乘积 | $(n, d_{out})(d_{out}, d_{in}) = (n, d_{in})$ |
+# | $dW_{kj} = \sum_i X_{ik}\, dY_{ij}$ | $W_{kj}$ 在每一行 $i$ 都用到 | |
+# | $dW = X^\top dY$ | 写成矩阵乘积 | $(d_{in}, n)(n, d_{out}) = (d_{in}, d_{out})$ |
+# | $db_j = \sum_i dY_{ij}$ | $b_j$ 加到了每一行上 | $(d_{out})$ |
 #
 # 两条会陪你走完全课的习惯:**梯度与它所求导的量同形**;**一个量用了几次,就把几份梯度加起来**。光看形状,答案几乎就定了。
 
@@ -427,7 +429,7 @@ show(linear_backward)
 # %% [markdown] lang="en"
 # ### Check it by machine
 #
-# `check_gradient` draws a random $d\_Y$, computes $L = \sum d\_Y \circ Y$, and compares your gradients with numerical ones: with a
+# `check_gradient` draws a random $dY$, computes $L = \sum dY \circ Y$, and compares your gradients with numerical ones: with a
 # **complex step**, $\operatorname{Im} f(x + i\varepsilon) / \varepsilon$, exact to rounding, and with a central difference.
 # We give it a backward with a mistake first.
 #
@@ -436,7 +438,7 @@ show(linear_backward)
 # %% [markdown] lang="zh"
 # ### 让机器检验
 #
-# `check_gradient` 随机取一个 $d\_Y$,计算 $L = \sum d\_Y \circ Y$,再把你的梯度与数值梯度相比:一种用**复数步长**
+# `check_gradient` 随机取一个 $dY$,计算 $L = \sum dY \circ Y$,再把你的梯度与数值梯度相比:一种用**复数步长**
 # $\operatorname{Im} f(x + i\varepsilon) / \varepsilon$,精确到舍入误差;一种用中心差分。先给它一个有错的反向传播。
 #
 # **先猜再运行。** `forgetful_backward` 与正确的写法只差一个词。报告会怎么说?
@@ -460,17 +462,17 @@ print(check_gradient(linear, linear_backward, inputs, rng=rng))
 # ### The gradient of looking up
 #
 # `embedding (1)` copies rows. What is used twice gets both gradients: in 一只黑色的猫在追红色的球 the characters 色 and 的 occur
-# twice, so their rows of $E$ receive the **sum** of two rows of $d\_T$, and rows of words that are not in the sentence receive 0.
+# twice, so their rows of $E$ receive the **sum** of two rows of $dT$, and rows of words that are not in the sentence receive 0.
 #
-# **Predict before you run.** The upstream gradient is all ones, $d\_T = \mathbf{1}$. Which numbers stand in the rows of $d\_E$?
+# **Predict before you run.** The upstream gradient is all ones, $dT = \mathbf{1}$. Which numbers stand in the rows of $dE$?
 
 # %% [markdown] lang="zh"
 # ### 查表的梯度
 #
 # `embedding (1)` 只是复制行。用了两次的,就得到两份梯度:“一只黑色的猫在追红色的球”里,“色”和“的”各出现两次,所以它们在 $E$ 中的
-# 行得到 $d\_T$ 两行之**和**;句子里没有的词,那一行得到 0。
+# 行得到 $dT$ 两行之**和**;句子里没有的词,那一行得到 0。
 #
-# **先猜再运行。** 上游梯度全是一,$d\_T = \mathbf{1}$。$d\_E$ 的各行里会是什么数?
+# **先猜再运行。** 上游梯度全是一,$dT = \mathbf{1}$。$dE$ 的各行里会是什么数?
 
 # %%
 ids_zh, _ = vocabulary.encode(sentence["zh"])
@@ -514,8 +516,8 @@ _ = axis.set_title("ids of three texts in one array; hatched: padding, id 0, mas
 # The padding must change nothing. Whatever spreads weights over words has to give it weight **exactly 0**. That is the masked
 # softmax, the only form of softmax in this package:
 #
-# $$E_j = \exp(S_j - \max S)\cdot \mathrm{mask}_j \tag{`softmax (1)`}$$
-# $$A_j = E_j \Big/ \sum_k E_k \tag{`softmax (2)`}$$
+# $$E_j = \exp(S_j - \max S)\cdot \mathrm{mask}_j \tag{softmax (1)}$$
+# $$A_j = E_j \Big/ \sum_k E_k \tag{softmax (2)}$$
 #
 # Subtracting the maximum changes nothing (numerator and denominator are divided by the same number) and keeps $\exp$ from
 # overflowing. It is the maximum of the *real* entries.
@@ -526,8 +528,8 @@ _ = axis.set_title("ids of three texts in one array; hatched: padding, id 0, mas
 # %% [markdown] lang="zh"
 # 填充不能有任何影响。凡是把权重分给各个词的运算,都必须给它**恰好为 0** 的权重。这就是带遮罩的 softmax,本程序包里唯一的 softmax:
 #
-# $$E_j = \exp(S_j - \max S)\cdot \mathrm{mask}_j \tag{`softmax (1)`}$$
-# $$A_j = E_j \Big/ \sum_k E_k \tag{`softmax (2)`}$$
+# $$E_j = \exp(S_j - \max S)\cdot \mathrm{mask}_j \tag{softmax (1)}$$
+# $$A_j = E_j \Big/ \sum_k E_k \tag{softmax (2)}$$
 #
 # 减去最大值不改变结果(分子分母同除一个数),却能防止 $\exp$ 溢出。这里的最大值只在*真实*的元素里取。
 #
