@@ -188,7 +188,8 @@ def compare(new: list, old: list) -> str:
 
 def same_text(a: str, b: str) -> bool:
     """Equal but for the rounding of numbers with a point or an exponent; whole numbers are exact."""
-    if [re.sub(r"[ -]+", " ", text) for text in NUMBER.split(a)] != [re.sub(r"[ -]+", " ", text) for text in NUMBER.split(b)]:
+    words, others = (["".join(part.split()) for part in NUMBER.split(text)] for text in (a, b))     # a minus moves columns
+    if words != others:
         return False
     for x, y in zip(NUMBER.findall(a), NUMBER.findall(b), strict=True):
         if x != y and (x.lstrip("+-").isdigit() and y.lstrip("+-").isdigit()

@@ -91,16 +91,16 @@ for language in ("en", "zh"):
     print(len(tokens), tokens)
 
 # %% [markdown] lang="en"
-# The vocabulary is built from captions. We take those of 3000 scenes, in both languages, and number the tokens by how frequent
+# The vocabulary is built from captions. We take those of 2000 scenes, in both languages, and number the tokens by how frequent
 # they are. Number 0 is kept for what was never seen.
 
 # %% [markdown] lang="zh"
-# 词表从图片说明里统计出来。这里用 3000 幅图的中英文说明,词元按出现次数从多到少编号;0 号留给从没见过的词。
+# 词表从图片说明里统计出来。这里用 2000 幅图的中英文说明,词元按出现次数从多到少编号;0 号留给从没见过的词。
 
 # %%
 from attnretrieval.inputs.scenes import make_scenes
 
-scenes = make_scenes("train", 3000, np.random.default_rng(1))
+scenes = make_scenes("train", 2000, np.random.default_rng(1))
 captions = [[caption.text for language in ("en", "zh") for caption in captions_of(one, language)] for one in scenes]
 vocabulary = Vocabulary.build([text for texts in captions for text in texts], "characters")
 R = len(vocabulary)
