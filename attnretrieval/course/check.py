@@ -55,9 +55,9 @@ class Answer:
         """The diagnosis, and what to do next."""
         last = self.findings[-1]
         if self.passed:
-            worst = max(finding.error for finding in self.findings)
             remarks = list(dict.fromkeys(f.remark for f in self.findings if f.remark))
-            return "\n".join([f"{len(self.findings)} cases" + (f", worst error {worst:.0e}" if worst else ""),
+            cases = ", ".join(finding.case for finding in self.findings)
+            return "\n".join([f"on {len(self.findings)} cases: {cases}" if len(self.findings) > 1 else f"on 1 case: {cases}",
                               *(f"right, and could be better: {remark}" for remark in remarks[:1])])
         if isinstance(last.raised, NotImplementedError):
             return f'hint("{self.name}") · check("{self.name}", {self.name})'

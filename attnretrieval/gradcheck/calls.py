@@ -61,7 +61,7 @@ def call_forward(forward: Callable, arguments: Mapping[str, Any]) -> tuple[Any, 
     out, cache = answer
     for y in out if isinstance(out, tuple) and out else (out,):
         if not _is_numbers(y):
-            raise no_answer(f"the forward returned {a_kind(y)} as its output, expected an array")
+            raise no_answer(f"the forward returned {a_kind(y)} as its output, expected an array" + _forgotten(y))
     return out, cache
 
 

@@ -211,7 +211,7 @@ class Loops:
 
     @staticmethod
     def linear_backward(d_Y, cache):
-        X, W, _ = cache
+        X, W = cache
         d_X, d_W, d_b = np.zeros_like(X), np.zeros_like(W), np.zeros(W.shape[1])
         for i in np.ndindex(*X.shape[:-1]):
             for o in range(W.shape[1]):

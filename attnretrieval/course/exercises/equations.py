@@ -14,6 +14,7 @@ import numpy as np
 from attnretrieval.course.cases import CASES
 from attnretrieval.course.exercises.differences import difference
 from attnretrieval.course.exercises.exercise import Both, Check, Draw, Finding, Mistake
+from attnretrieval.course.exercises.faults import OUTPUT, headline
 from attnretrieval.course.mine import name_of
 from attnretrieval.course.values import check_values
 from attnretrieval.gradcheck import NO_REASON, Report
@@ -34,29 +35,30 @@ def gradient_of(equation: str, cases: Cases, forward: Callable | None = None) ->
 
 
 def of_report(case: str, report: Report) -> Finding:
-    error = report.worst_error
-    if np.isnan(error) and report.rows:
-        error = float(np.max([row.difference_error for row in report.rows]))
     wrong = [row for row in report.rows if not row.passed]
     if not report.problems and all(row.diagnosis in MATTERS_OF_STYLE for row in wrong):
         remark = "; ".join(f"d_{row.name}: {text}" for row in wrong for text in row.problems)
-        return Finding(case, True, error, remark=remark)
-    return Finding(case, report.passed, error, str(report), raised=report.raised)
+        return Finding(case, True, remark=remark)
+    named = headline({f"d_{name}": code for name, code in report.diagnosis.items() if code not in MATTERS_OF_STYLE})
+    return Finding(case, report.passed, str(report), named, report.raised)
 
 
 def values_of(equation: str, cases: Cases, mistakes: Sequence[Mistake] = ()) -> Check:
     """Compares a forward with the loops of CASES[equation]; it returns its output, with a cache or without.
 
-    Mistakes are looked for here that the diagnosis of values.py did not name.
+    A mistake of the exercise that explains the answer takes the place of what the diagnosis of values.py says.
     """
     def check(forward: Callable, rng: np.random.Generator) -> Iterator[Finding]:
         drawn = {label: (inputs, options[0] if options else {}) for label, inputs, *options in cases(Draw(rng))}
         values = check_values(equation, _paired(forward), rng, drawn)
         for (label, (inputs, options)), value in zip(drawn.items(), values, strict=True):
-            mistake = NOT_FINITE if value.diagnosis == "not finite" else None
-            if not value.passed and value.raised is None and not value.diagnosis:
-                mistake = _recognised(mistakes, forward, {**inputs, **options})
-            yield Finding(label, value.passed, value.error, value.problem, mistake, value.raised)
+            mistake, text = headline({OUTPUT: value.diagnosis}), value.problem
+            if value.diagnosis == "not finite":
+                mistake = NOT_FINITE
+            elif not value.passed and value.raised is None:
+                known = _recognised(mistakes, forward, {**inputs, **options})
+                mistake, text = (known, text.partition("; ")[0]) if known else (mistake, text)
+            yield Finding(label, value.passed, text, mistake, value.raised)
     return check
 
 
@@ -71,7 +73,7 @@ def _recognised(mistakes: Sequence[Mistake], forward: Callable, arguments: dict[
 def _paired(forward: Callable) -> Callable:
     @functools.wraps(forward)
     def with_cache(**arguments: Any) -> tuple[Any, Any]:
-        answer = forward(**arguments)
+        answer = forward(*arguments.values())       # in the order of the exercise: a student may name them otherwise
         if isinstance(answer, tuple) and len(answer) == 2:
             return answer
         return (np.asarray(answer) if isinstance(answer, list) else answer), None

@@ -22,7 +22,6 @@ class Finding(NamedTuple):
 
     case: str
     passed: bool
-    error: float = 0.0                      # relative to the largest value
     text: str = ""                          # what is wrong
     mistake: Both | None = None             # the mistake by name, where it was recognised
     raised: Exception | None = None
@@ -70,7 +69,7 @@ class Exercise(NamedTuple):
         needed = [part for part in self.arguments.split(", ") if "=" not in part]
         problem = self._misfit(function, needed)
         if problem:
-            yield Finding("the call", False, np.nan, problem)
+            yield Finding("the call", False, problem)
         else:
             yield from self.check(function, rng, **own)
 
@@ -113,10 +112,10 @@ def answer_of(function: Callable, case: str, *arguments: Any) -> tuple[Any, Find
         answer = function(*given)
     except Exception as error:  # it may raise whatever it likes: that is the finding
         broken: Broken = raised("function", function, error, "")
-        return None, Finding(case, False, np.nan, str(broken), raised=error)
+        return None, Finding(case, False, str(broken), raised=error)
     for now, before in zip(given, arguments, strict=True):
         if isinstance(before, np.ndarray) and not np.array_equal(now, before, equal_nan=before.dtype.kind == "f"):
-            return None, Finding(case, False, np.nan, "the function writes into an array that it was given; copy it first",
+            return None, Finding(case, False, "the function writes into an array that it was given; copy it first",
                                  ("it changes its inputs", "它改动了传入的数组"))
     return answer, None
 

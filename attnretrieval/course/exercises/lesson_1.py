@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from attnretrieval.backend import Array
 from attnretrieval.course.exercises.equations import gradient_of
 from attnretrieval.course.exercises.exercise import Draw, Exercise, Mistake, code
 from attnretrieval.course.exercises.loops import loop
+from attnretrieval.equations.linear import linear
 
 
 def _pad(sequences: list[Array]) -> tuple[Array, Array]:
@@ -67,6 +69,17 @@ def _scores(draw: Draw) -> Iterator[tuple[str, Array, Array]]:
     n, m = draw.sizes(2, 3)
     yield "one sequence", draw(n, m), draw.mask(1, m)[0]
     yield "batch", draw(2, n, m), draw.mask(2, m)
+
+
+class LinearCache(NamedTuple):
+    """What the exercise promises."""
+
+    X: Array
+    W: Array
+
+
+def _linear(X: Array, W: Array, b: Array) -> tuple[Array, LinearCache]:
+    return linear(X, W, b)[0], LinearCache(X, W)
 
 
 def _layer(draw: Draw) -> Iterator[tuple[str, dict[str, Array]]]:
@@ -144,7 +157,7 @@ EXERCISES = [
         1, "backward", "linear_backward(d_Y, cache) -> d_X, d_W, d_b",
         ("The gradients of Y = X W + b, from d_Y (..., d_out), cache.X (..., d_in) and cache.W (d_in, d_out).",
          "由 d_Y (..., d_out)、cache.X (..., d_in) 和 cache.W (d_in, d_out) 求 Y = X W + b 的梯度。"),
-        gradient_of("linear", _layer),
+        gradient_of("linear", _layer, _linear),
         (("A gradient has the shape of what it belongs to. Write the three shapes down: only one product fits each.",
           "梯度与它所属的量同形。把三个形状写下来:每个都只有一种乘法配得上。"),
          ("d_X = d_Y Wᵀ, d_W = Xᵀ d_Y. b is added to every row, so its gradient is the sum over all rows.",

@@ -11,6 +11,7 @@ from attnretrieval.backend import Array
 from attnretrieval.course.exercises.equations import gradient_of, values_of
 from attnretrieval.course.exercises.exercise import Draw, Exercise, Mistake, code
 from attnretrieval.course.exercises.loops import loop
+from attnretrieval.equations.attention import attention as ours
 
 Inputs = Iterator[tuple[str, dict[str, Array | None]]]
 
@@ -123,7 +124,13 @@ EXERCISES = [
          "True = a real key.",
          "Y = softmax(Q Kᵀ / √d) V,Q (..., n, d),K (..., m, d),V (..., m, v),Y (..., n, v)。"
          "`key_mask` (..., m):True 表示真实的键。"),
-        values_of("attention", _attended),
+        values_of("attention", _attended, [
+            Mistake("it does not divide by √d", "没有除以 √d",
+                    lambda Q, K, V, key_mask=None: ours(Q * np.sqrt(Q.shape[-1]), K, V, key_mask)[0]),
+            Mistake("it divides by d, not by √d", "除以了 d,而不是 √d",
+                    lambda Q, K, V, key_mask=None: ours(Q / np.sqrt(Q.shape[-1]), K, V, key_mask)[0]),
+            Mistake("the mask is not used", "没有使用遮罩", lambda Q, K, V, key_mask=None: ours(Q, K, V)[0]),
+        ]),
         (("Three lines: scores, weights, weighted sum. You have written the first two already.",
           "三行:分数、权重、加权和。前两行你已经写过了。"),
          ("Each query spreads a weight of 1 over the keys: the softmax runs along the last axis of S, the keys.",

@@ -146,8 +146,9 @@ EXERCISES = [
          code("return cross_attention(H_t, H_v, region_mask), cross_attention(H_v, H_t, word_mask)"))),
     Exercise(
         3, "forward", "fuse_gate(H, C, W, b) -> F",
-        ("G = σ([H ; C] W + b), F = G ∘ H + (1 - G) ∘ C. H, C (..., n, d); W (2d, d); b (d,); σ(u) = 1 / (1 + exp(-u)).",
-         "G = σ([H ; C] W + b),F = G ∘ H + (1 - G) ∘ C。H、C (..., n, d);W (2d, d);b (d,);σ(u) = 1 / (1 + exp(-u))。"),
+        ("A gated fusion: G = σ([H ; C] W + b), F = G ∘ H + (1 - G) ∘ C. H, C (..., n, d); W (2d, d); b (d,); σ(u) = 1 / (1 "
+         "+ exp(-u)).",
+         "门控融合:G = σ([H ; C] W + b),F = G ∘ H + (1 - G) ∘ C。H、C (..., n, d);W (2d, d);b (d,);σ(u) = 1 / (1 + exp(-u))。"),
         values_of("fuse_gate", _fused),
         (("[H ; C] puts the features of the token and of its context side by side: 2d features.",
           "[H ; C] 把词元与其上下文的特征并排:共 2d 个特征。"),

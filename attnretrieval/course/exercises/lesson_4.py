@@ -9,7 +9,7 @@ import numpy as np
 
 from attnretrieval.backend import Array
 from attnretrieval.course.exercises.equations import gradient_of, values_of
-from attnretrieval.course.exercises.exercise import Draw, Exercise, code
+from attnretrieval.course.exercises.exercise import Draw, Exercise, Mistake, code
 from attnretrieval.equations.cosine import cosine_similarity
 from attnretrieval.equations.info_nce import info_nce
 from attnretrieval.equations.softmax import softmax
@@ -40,6 +40,15 @@ def _cosine(G_t: Array, G_v: Array) -> tuple[Array, CosineCache]:
 def _info_nce(S: Array, log_temperature: Array, positives: Array) -> tuple[Array, NCECache]:
     L, (_, _, tau, _) = info_nce(S, log_temperature, positives)
     return L, NCECache(S, tau, positives, softmax(S / tau), softmax(S.T / tau).T)
+
+
+def _triplet(S: Array, positives: Array, margin: float, not_images: Array, not_captions: Array) -> float:
+    """The triplet loss in which other entries than the right ones are left out; both masks are (I, C)."""
+    total = 0.0
+    for c, i in zip(*np.nonzero(positives), strict=True):
+        total += float((np.maximum(0, margin + S[c] - S[c, i]) * (1 - not_images[:, c])).sum())
+        total += float((np.maximum(0, margin + S[:, i] - S[c, i]) * (1 - not_captions[i])).sum())
+    return total / int(positives.sum())
 
 
 def _vectors(draw: Draw) -> Iterator[tuple[str, dict[str, Array]]]:
@@ -93,7 +102,14 @@ EXERCISES = [
          "I) is True where caption c describes image i: such a pair is never wrong.",
          "对每个正确的对 (c, i):对所有错误图像 j 求 max(0, margin + S_cj - S_ci) 之和,对所有错误描述 k 求 max(0, margin + "
          "S_ki - S_ci) 之和;总和除以正确对的个数。S (C, I);positives (C, I) 在描述 c 属于图像 i 处为 True:这样的对绝不算错。"),
-        values_of("triplet_loss", _scores),
+        values_of("triplet_loss", _scores, [
+            Mistake("for an image choice the right images count as wrong ones too: leave positives[c] out",
+                    "在选图像时把正确的图像也算作错误的了:应去掉 positives[c]",
+                    lambda S, positives, margin=0.2: _triplet(S, positives, margin, 0 * positives.T, positives.T)),
+            Mistake("for a caption choice the right captions count as wrong ones too: leave positives[:, i] out",
+                    "在选描述时把正确的描述也算作错误的了:应去掉 positives[:, i]",
+                    lambda S, positives, margin=0.2: _triplet(S, positives, margin, positives.T, 0 * positives.T)),
+        ]),
         (("Begin with two loops: for every c and i with positives[c, i]. Inside, one row of S for the images, one column for "
           "the captions.", "先写双重循环:对每个 positives[c, i] 为真的 c 和 i。里面:图像用 S 的一行,描述用 S 的一列。"),
          ("np.maximum(0, margin + S[c] - S[c, i]) holds all images; keep only ~positives[c] before you sum.",
@@ -108,7 +124,11 @@ EXERCISES = [
          "Z = S / τ,τ = exp(log_temperature)。L_t:对描述求平均,-log softmax(Z) 在正确图像处的值;L_v:对图像求平均,"
          "-log softmax(Zᵀ) 在正确描述处的值;正确答案有多个时取它们的均值。L = (L_t + L_v) / 2。S (C, I),positives (C, I);"
          "每行每列都有正确答案。"),
-        values_of("info_nce", _contrasted),
+        values_of("info_nce", _contrasted, [
+            Mistake("τ is exp(log_temperature), not log_temperature", "τ 是 exp(log_temperature),不是 log_temperature",
+                    lambda S, log_temperature, positives: _info_nce(S * np.exp(log_temperature) / log_temperature,
+                                                                    log_temperature, positives)[0]),
+        ]),
         (("Write one direction first: a function of Z and positives that takes the softmax along the rows. The other "
           "direction is the same function of the transposes.",
           "先写一个方向:以 Z 和 positives 为参数、沿行做 softmax 的函数。另一方向就是对转置用同一函数。"),

@@ -79,15 +79,15 @@ def _check_split(split: Callable, rng: np.random.Generator) -> Iterator[Finding]
             answer, finding = answer_of(split, label, image_of, test_images, np.random.default_rng(seed))
             if finding is None:
                 text, mistake = _wrong_split(answer, image_of, test_images)
-                finding = Finding(label, not text, np.inf if text else 0.0, text, mistake)
+                finding = Finding(label, not text, text, mistake)
             if not finding.passed:
                 break
             answers.append(sorted(int(c) for c in answer[1]))
         if finding.passed and answers[0] != answers[-1]:
-            finding = Finding(label, False, np.inf, "two calls with generators of the same seed gave different splits", (
+            finding = Finding(label, False, "two calls with generators of the same seed gave different splits", (
                 "draw from the rng that is passed, from nothing else", "随机数只能取自传入的 rng"))
         elif finding.passed and len(set(map(str, answers))) == 1:
-            finding = Finding(label, False, np.inf, "four generators gave the same test images", (
+            finding = Finding(label, False, "four generators gave the same test images", (
                 "the test images are not drawn at random", "测试图像不是随机抽取的"))
         yield finding
 

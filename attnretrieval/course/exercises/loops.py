@@ -1,11 +1,12 @@
 """Exercises that are no equation of the package: a function against a loop, and the mistakes that people make by name.
 
 The function is called on all cases. Where it is wrong, the mistake is named whose formula gives what it gave on every case.
-Cases are drawn again until each mistake shows in one of them: none is right by luck.
+Cases are drawn again until no mistake gives the right answers, or those of another: none is right, or named, by luck.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ def loop(reference: Callable, cases: Callable[[Draw], Iterator[tuple]], mistakes
         draw = Draw(rng)
         for _ in range(DRAWS):
             drawn = [(label, arguments) for label, *arguments in cases(draw)]
-            if all(_shows(mistake, drawn, reference) for mistake in mistakes):
+            if _told_apart([reference, *(mistake.wrong for mistake in mistakes)], drawn):
                 break
         answers: list[Answered] = []
         findings = []
@@ -33,7 +34,7 @@ def loop(reference: Callable, cases: Callable[[Draw], Iterator[tuple]], mistakes
             if finding is None:
                 problem = difference(answer, reference(*arguments))
                 answers.append((arguments, answer, bool(problem)))
-                finding = Finding(label, not problem, np.inf if problem else 0.0, problem and problem + shown(arguments))
+                finding = Finding(label, not problem, problem and problem + shown(arguments))
             findings.append(finding)
         for finding in findings:
             if not finding.passed and finding.raised is None and finding.mistake is None:
@@ -52,12 +53,20 @@ def _recognised(mistakes: Sequence[Mistake], answers: Sequence[Answered]) -> Bot
     return None
 
 
-def _shows(mistake: Mistake, drawn: Sequence[tuple[str, Sequence[Any]]], reference: Callable) -> bool:
-    return not all(_gives(mistake, arguments, reference(*arguments)) for _, arguments in drawn)
+def _told_apart(functions: Sequence[Callable], drawn: Sequence[tuple[str, Sequence[Any]]]) -> bool:
+    """No two of them give the same answers to all cases."""
+    answers = [[_value(function, arguments) for _, arguments in drawn] for function in functions]
+    return not any(all(not difference(*pair) for pair in zip(one, other, strict=True))
+                   for one, other in itertools.permutations(answers, 2))
+
+
+def _value(function: Callable, arguments: Sequence[Any]) -> Any:
+    """What a mistake answers; a mistake need not be able to answer every case."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        return f"raised {error}"
 
 
 def _gives(mistake: Mistake, arguments: Sequence[Any], answer: Any) -> bool:
-    try:
-        return not difference(answer, mistake.wrong(*arguments))
-    except Exception:  # a mistake need not be able to answer every case
-        return False
+    return not difference(answer, _value(mistake.wrong, arguments))
