@@ -358,7 +358,7 @@ try:
     V_photo = photo_map.reshape(-1, photo_map.shape[-1])
     is_cat = softmax(V_photo @ network.W_fc + network.b_fc)[:, 281:286].sum(axis=1)
     middle, titles = 24, ["alone, it is called a cat", "alike the framed region"]
-except ImportError:  # no network and no photograph: the scene, and how dark a cell is
+except Exception:  # no network or no photograph: the scene, and how dark a cell is
     photo, photo_map, V_photo, middle = scene.image, feature_map, V, cat
     is_cat = (V < -0.5).mean(axis=1)
     titles = ["share of dark pixels", "alike the framed region"]

