@@ -40,6 +40,9 @@
 # **先猜再运行**的地方,请停下来把答案写在纸上:收获多半就在这里。
 
 # %%
+from attnretrieval.threads import one_thread_by_default
+
+one_thread_by_default()         # these products are small: a second thread would only wait for the first
 # %matplotlib inline
 # %config InlineBackend.figure_format = "retina"
 import numpy as np

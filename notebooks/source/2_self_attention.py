@@ -39,6 +39,9 @@
 # 需要第 1 课的内容:`linear (1)`、带遮罩的 softmax,以及那两条习惯(梯度与变量同形;用了几次就加几份)。
 
 # %%
+from attnretrieval.threads import one_thread_by_default
+
+one_thread_by_default()         # these products are small: a second thread would only wait for the first
 # %matplotlib inline
 # %config InlineBackend.figure_format = "retina"
 import math

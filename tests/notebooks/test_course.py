@@ -51,6 +51,8 @@ def test_a_lesson_keeps_its_promises(made, name):
         assert len(set(EQUATION.findall(words))) >= 3
         code = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "code")
         assert "check_gradient(" in code and "show(" in code
+        first = next(cell["source"] for cell in cells if cell["cell_type"] == "code")
+        assert first.index("one_thread_by_default()") < first.index("%matplotlib"), "threads are set before NumPy is imported"
         figures = [output for cell in cells for output in cell.get("outputs", ()) if "image/png" in output.get("data", ())]
         assert len(figures) >= FIGURES
 
