@@ -12,7 +12,7 @@ import numpy as np
 
 
 class FirstLines(io.TextIOBase):
-    """Passes on the first lines that a user's file prints, and counts the rest: a backward is called thousands of times."""
+    """Passes on the first lines that a student prints, and counts the rest: a backward is called thousands of times."""
 
     LIMIT = 20
 
@@ -38,4 +38,4 @@ class FirstLines(io.TextIOBase):
 
     def rest(self) -> str:
         more = self.lines - self.LIMIT
-        return f"… and {more:,} more lines that the file printed\n" if more > 0 else ""
+        return f"… and {more:,} more lines that were printed\n" if more > 0 else ""
