@@ -63,10 +63,11 @@ class PairedCache(NamedTuple):
 class Model:
     """The weights and the two ways through them.
 
-    `parameters` may be changed in place by an optimiser; everything else stays as the config says.
+    `parameters` may be changed in place by an optimiser; everything else stays as the config says. `fast=False` computes with the
+    plain equations alone; results agree to rounding.
     """
 
-    def __init__(self, config: ModelConfig, parameters: Parameters, table: Array | None = None):
+    def __init__(self, config: ModelConfig, parameters: Parameters, table: Array | None = None, fast: bool = True):
         if config.trained_words != (table is None):
             raise ShapeError("a word table is given exactly when trained_words is False")
         if table is not None and table.shape != (config.words, config.text.d_in):
@@ -74,6 +75,7 @@ class Model:
         self.config = config
         self.parameters = parameters
         self.table = table
+        self.wants_fast = fast
         self.text_chain = text_chain(config)
         self.image_chain = image_chain(config)
 
@@ -93,7 +95,8 @@ class Model:
     def to(self, device: str) -> Model:
         """This model on "cpu" or "gpu"."""
         parameters = Parameters(self.parameters.shapes, to_device(self.parameters.flat, device))
-        return Model(self.config, parameters, None if self.table is None else to_device(self.table, device))
+        return Model(self.config, parameters, None if self.table is None else to_device(self.table, device),
+                     self.wants_fast)
 
     @property
     def d(self) -> int:

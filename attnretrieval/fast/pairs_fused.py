@@ -1,0 +1,229 @@
+"""The fused score of all pairs, s = cos(g_t, g_v): the fast form of `model.paired` for one head without projections.
+
+    once an item     tokens for the logits; base, values and offset of the fusion (pairs_contexts.py)
+    once a block     (1)  A_t2v, A_v2t                 pairs_attention.py
+                     (2)  g_t, g_v                     pairs_add.py or pairs_gate.py, each direction with its own pooling
+                     (3)  s = ĝ_t · ĝ_v                vectors of length 1: ĝ = r g
+
+The backward of (3) needs ĝ of every pair, which the forward keeps: 2 d numbers a pair. With r as in equations/cosine.py
+
+    d_g_t = r_t d_s (ĝ_v - s ĝ_t),   d_g_v = r_v d_s (ĝ_t - s ĝ_v)
+
+All else is computed again, block by block.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from attnretrieval.backend import Array, module_of
+from attnretrieval.equations.axes import swap
+from attnretrieval.equations.cosine import L2Cache, l2_normalise, l2_normalise_backward
+from attnretrieval.equations.linear import LinearCache, linear, linear_backward
+from attnretrieval.fast.pairs_add import add, add_backward
+from attnretrieval.fast.pairs_attention import pair_attention, pair_attention_backward
+from attnretrieval.fast.pairs_contexts import Part
+from attnretrieval.fast.pairs_gate import gate, gate_backward
+from attnretrieval.fast.pairs_packed import Group, groups, pack, real_tokens, unpack
+
+if TYPE_CHECKING:
+    from attnretrieval.model import Encoded, Model
+    from attnretrieval.parameters import Parameters
+
+FUSIONS = {"add": (add, add_backward), "concat": (add, add_backward), "gate": (gate, gate_backward)}
+OTHER = {"t": "v", "v": "t"}
+ELEMENTS = 28_000                   # numbers in the tokens of one group: what a block works on stays in the cache
+
+
+class FusedSide(NamedTuple):
+    """One side, computed once an item."""
+
+    whole: Part                     # of all items; its group is None
+    groups: list[Group]
+    rows: Array                     # where the real tokens stand among all
+    shape: tuple[int, ...]          # of H
+    looked: L2Cache | None          # of the tokens of cosine logits
+    to_base: LinearCache | None
+    to_values: LinearCache | None
+
+
+class FusedBlock(NamedTuple):
+    """What the backward of a block does not compute again."""
+
+    t: L2Cache                      # ĝ_t (b, a, d) and r_t
+    v: L2Cache                      # ĝ_v (a, b, d) and r_v
+    s: Array                        # (a, b)
+
+
+class FusedCache(NamedTuple):
+    t: FusedSide
+    v: FusedSide
+    blocks: list[FusedBlock]
+
+
+def serves(model: Model) -> bool:
+    config = model.config
+    return config.paired_score == "fused" and config.cross_heads == 1 and not config.cross_projections
+
+
+def scores(
+    model: Model, texts: Encoded, images: Encoded, block: tuple[int, int] | None = None, keep: bool = True
+) -> tuple[Array, FusedCache | None]:
+    """S (C, I). `keep=False`: for scores alone. `block`: texts and images of a block, None = what fits the cache."""
+    size_t, size_v = block or (None, None)
+    t, v = prepare(model, "t", texts, size_t), prepare(model, "v", images, size_v)
+    S = module_of(texts.H).empty((len(texts.H), len(images.H)), texts.H.dtype)
+    kept = []
+    for group_t, group_v in _pairs_of_groups(t, v):
+        scored = score_block(model, part(t.whole, group_t), part(v.whole, group_v))
+        S[group_t.items, group_v.items] = scored.s
+        if keep:
+            kept.append(scored)
+    return S, FusedCache(t, v, kept) if keep else None
+
+
+def score_block(model: Model, t: Part, v: Part) -> FusedBlock:
+    config = model.config
+    fuse = FUSIONS[config.fusion][0]
+    A = pair_attention(t.tokens, v.tokens, t.group, v.group, _scales(model))           # (1)
+    _, from_t = l2_normalise(fuse(A.t2v, t, v, config.text.pooling))                   # (2)
+    _, from_v = l2_normalise(fuse(swap(A.v2t), v, t, config.image.pooling))
+    s = (from_t.X_hat.swapaxes(0, 1) * from_v.X_hat).sum(axis=-1)                      # (3)
+    return FusedBlock(from_t, from_v, s)
+
+
+def scores_backward(model: Model, d_S: Array, cache: FusedCache, gradient: Parameters) -> tuple[Array, Array]:
+    """d_H of the texts and of the images; adds the parameters' gradients to `gradient`."""
+    xp = module_of(d_S)
+    t, v, blocks = cache
+    t, v = (side._replace(whole=side.whole._replace(values_T=xp.ascontiguousarray(swap(side.whole.values)))) for side in (t, v))
+    d_t, d_v = _zeros(t.whole), _zeros(v.whole)
+    scales = _scales(model)
+    for (group_t, group_v), kept in zip(_pairs_of_groups(t, v), blocks, strict=True):
+        d_log_scales = _block_backward(
+            model, d_S[group_t.items, group_v.items], kept, part(t.whole, group_t), part(v.whole, group_v),
+            part(d_t, group_t), part(d_v, group_v), scales)
+        if d_log_scales is not None:
+            gradient["cross_t2v.log_scale"][...] += d_log_scales[0]
+            gradient["cross_v2t.log_scale"][...] += d_log_scales[1]
+    return prepare_backward("t", d_t, t, model, gradient), prepare_backward("v", d_v, v, model, gradient)
+
+
+def _block_backward(model: Model, d_s: Array, kept: FusedBlock, t: Part, v: Part, d_t: Part, d_v: Part, scales):
+    config = model.config
+    fuse_backward = FUSIONS[config.fusion][1]
+    (t_hat, r_t), (v_hat, r_v), s = kept
+    A = pair_attention(t.tokens, v.tokens, t.group, v.group, scales)                   # (1) again
+    # (3) was s = ĝ_t · ĝ_v
+    d_g_t = v_hat.swapaxes(0, 1) - s.T[..., None] * t_hat
+    d_g_t *= r_t * d_s.T[..., None]
+    d_g_v = t_hat.swapaxes(0, 1) - s[..., None] * v_hat
+    d_g_v *= r_v * d_s[..., None]
+    # (2)
+    d_t2v = fuse_backward(d_g_t, A.t2v, t, v, config.text.pooling, d_t, d_v)
+    d_v2t = fuse_backward(d_g_v, swap(A.v2t), v, t, config.image.pooling, d_v, d_t)
+    # (1)
+    d_P, d_log_scales = pair_attention_backward(d_t2v, swap(d_v2t), A, t.group, v.group, scales)
+    d_t.tokens[...] += d_P @ v.tokens
+    d_v.tokens[...] += d_P.T @ t.tokens
+    return d_log_scales
+
+
+def _pairs_of_groups(t: FusedSide, v: FusedSide) -> Iterator[tuple[Group, Group]]:
+    for group_t in t.groups:
+        for group_v in v.groups:
+            yield group_t, group_v
+
+
+def _scales(model: Model) -> tuple[Array, Array] | None:
+    """exp(log_scale) of both directions; None for dot logits."""
+    if model.config.cross_logits == "dot":
+        return None
+    xp = module_of(model.parameters.flat)
+    return tuple(xp.exp(model.parameters[f"cross_{direction}.log_scale"]) for direction in ("t2v", "v2t"))
+
+
+def pair_scores(model, texts, images, t_index, v_index):
+    raise NotImplementedError
+
+
+# ---- once an item ----------------------------------------------------------------------------------------------------
+
+
+def part(whole: Part, group: Group) -> Part:
+    """What the tokens of one group have of `whole`, as views."""
+    here = group.tokens
+    return Part(group, whole.tokens[here], whole.base[:, here], whole.values[:, here],
+                None if whole.values_T is None else whole.values_T[:, :, here],
+                None if whole.offset is None else whole.offset[here], whole.u)
+
+
+def prepare(model: Model, side: str, items: Encoded, size: int | None = None) -> FusedSide:
+    """`side` is "t" or "v"; `size` items make a group."""
+    config = model.config
+    rows = real_tokens(items.mask)
+    H = pack(items.H, rows)
+    R, d = H.shape
+    looked = None
+    if config.cross_logits == "cosine":
+        tokens, looked = l2_normalise(H)
+    else:
+        tokens = H * (1 / math.sqrt(d)) if side == "t" else H
+    base, values, offset, to_base, to_values = _maps(model, side, H)
+    u = model.parameters[f"pool_{side}.u"] if f"pool_{side}.u" in model.parameters else None
+    if size is None:
+        size = max(1, ELEMENTS * len(items.H) // max(1, R * d))
+    return FusedSide(Part(None, tokens, base, values, None, offset, u), groups(items.mask, size, H.real.dtype), rows,
+                     items.H.shape, looked, to_base, to_values)
+
+
+def _maps(model: Model, side: str, H: Array) -> tuple[Array, Array, Array | None, Any, Any]:
+    """base, values and offset as pairs_add.py and pairs_gate.py want them, and the caches of their linear layers."""
+    if model.config.fusion == "add":
+        return H[None], H[None], None, None, None
+    d = H.shape[-1]
+    xp = module_of(H)
+    W, b = model.parameters[f"fuse_{side}.W"], model.parameters[f"fuse_{side}.b"]
+    asked, to_base = linear(H, W[:d], b)
+    given, to_values = linear(H, model.parameters[f"fuse_{OTHER[side]}.W"][d:])
+    if model.config.fusion == "concat":
+        return asked[None], given[None], None, to_base, to_values
+    return xp.stack([H, asked]) * -0.5, xp.stack([H, -given]) * 0.5, H, to_base, to_values
+
+
+def prepare_backward(side: str, d: Part, forward: FusedSide, model: Model, gradient: Parameters) -> Array:
+    """d_H (N, n, d) from the gradients of what was computed once an item."""
+    if forward.looked is not None:
+        (d_H,) = l2_normalise_backward(d.tokens, forward.looked)
+    else:
+        d_H = d.tokens * (1 / math.sqrt(d.tokens.shape[-1])) if side == "t" else d.tokens
+    d_H = d_H + _maps_backward(model, side, d, forward, gradient)
+    if d.u is not None:
+        gradient[f"pool_{side}.u"][...] += d.u
+    return unpack(d_H, forward.rows, forward.shape)
+
+
+def _maps_backward(model: Model, side: str, d: Part, forward: FusedSide, gradient: Parameters) -> Array:
+    d_base, d_values = d.base, d.values
+    if model.config.fusion == "add":
+        return d_base[0] + d_values[0]
+    if model.config.fusion == "concat":
+        d_H, d_asked, d_given = 0.0, d_base[0], d_values[0]
+    else:
+        d_H = d.offset + 0.5 * (d_values[0] - d_base[0])
+        d_asked, d_given = -0.5 * d_base[1], -0.5 * d_values[1]
+    from_base, from_values = linear_backward(d_asked, forward.to_base), linear_backward(d_given, forward.to_values)
+    size = d_asked.shape[-1]
+    gradient[f"fuse_{side}.W"][:size] += from_base.d_W
+    gradient[f"fuse_{side}.b"][...] += from_base.d_b
+    gradient[f"fuse_{OTHER[side]}.W"][size:] += from_values.d_W
+    return d_H + from_base.d_X + from_values.d_X
+
+
+def _zeros(whole: Part) -> Part:
+    """Gradients of a side, all zero."""
+    xp = module_of(whole.tokens)
+    return Part(None, *(None if x is None else xp.zeros_like(x) for x in (whole.tokens, whole.base, whole.values)), None,
+                *(None if x is None else xp.zeros_like(x) for x in (whole.offset, whole.u)))

@@ -1,0 +1,102 @@
+"""Packed tokens: the real tokens of many items one after the other, and the groups in which pairs are scored.
+
+    H (N, n, d), mask (N, n)   →   tokens (R, d)                R real tokens, no padding: it never enters a product
+    item a                     →   tokens[segment a]            may be empty
+
+What concerns the items of a group is a product with one of two matrices of the group, whatever the lengths:
+
+    E @ member       (..., R) → (..., a)      sums over the tokens of each item
+    X @ member.T     (..., a) → (..., R)      gives each token the value of its item
+    mean @ F         (R, d) → (a, d)          the mean over the tokens of each item
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from attnretrieval.backend import Array, module_of, to_host
+from attnretrieval.equations.softmax import softmax
+
+# Below this size of a logit exp neither overflows nor loses a row, in float32: e^40 = 2e17, and float32 ends at 3e38.
+SAFE = 40.0
+
+
+class Group(NamedTuple):
+    """Some items of one side that are scored together, and their tokens."""
+
+    items: slice                    # among all items
+    tokens: slice                   # among all packed tokens
+    segments: tuple[slice, ...]     # of each item, among the tokens of the group
+    owner: Array                    # (R,) the item of each token, counted in the group
+    member: Array                   # (R, a) 1 where the token belongs to the item, else 0
+    share: Array                    # (a, 1) 1 / number of tokens of the item
+    mean: Array                     # (a, R) share · memberᵀ
+
+
+def real_tokens(mask: Array) -> Array:
+    """(R,) where the real tokens stand among the N·n places."""
+    return module_of(mask).flatnonzero(mask.reshape(-1))
+
+
+def pack(H: Array, rows: Array) -> Array:
+    """(R, d) the real tokens of H (N, n, d)."""
+    return H.reshape(-1, H.shape[-1])[rows]
+
+
+def unpack(tokens: Array, rows: Array, shape: tuple[int, ...]) -> Array:
+    """H (N, n, d) from its real tokens; 0 in the padding."""
+    H = module_of(tokens).zeros(shape, tokens.dtype)
+    H.reshape(-1, shape[-1])[rows] = tokens
+    return H
+
+
+def groups(mask: Array, size: int, dtype: np.dtype) -> list[Group]:
+    """The items of `mask` (N, n) in groups of `size`."""
+    xp = module_of(mask)
+    lengths = to_host(mask.sum(axis=1))
+    ends = np.cumsum(lengths)
+    found = []
+    for first in range(0, len(lengths), size):
+        here = lengths[first : first + size]
+        start, inner = int(ends[first] - lengths[first]), np.cumsum(here)
+        segments = tuple(slice(int(end - length), int(end)) for end, length in zip(inner, here, strict=True))
+        owner = np.repeat(np.arange(len(here)), here)
+        member = (owner[:, None] == np.arange(len(here))).astype(dtype)
+        share = (1 / np.maximum(here, 1)[:, None]).astype(dtype)
+        mean = np.ascontiguousarray(share * member.T)
+        found.append(Group(slice(first, first + len(here)), slice(start, start + len(owner)), segments,
+                           *(xp.asarray(x) for x in (owner, member, share, mean))))
+    return found
+
+
+def is_safe(S: Array) -> bool:
+    """Whether exp may be taken of these logits without subtracting a maximum."""
+    return S.size == 0 or bool((abs(S.real) <= SAFE).all())
+
+
+def softmax_in_items(S: Array, group: Group, E: Array | None = None) -> Array:
+    """softmax of S (..., R) over the tokens of each item. `E`: exp(S) where the caller has it already.
+
+    exp(S) over the sum in the item needs no maximum while the logits are small, which is nearly always. Where they are not,
+    the plain softmax goes item by item.
+    """
+    xp = module_of(S)
+    if E is None and is_safe(S):
+        E = xp.exp(S)
+    if E is None:
+        A = xp.empty_like(S)
+        for segment in group.segments:
+            A[..., segment] = softmax(S[..., segment])
+        return A
+    Z = E @ group.member
+    Z += Z == 0                                                        # an item without tokens
+    return E * ((1 / Z) @ group.member.T)
+
+
+def softmax_in_items_backward(d_A: Array, A: Array, group: Group) -> Array:
+    """d_S (..., R) = A ∘ (d_A - Σ over the item of d_A ∘ A)."""
+    d_S = d_A * A
+    d_S -= A * ((d_S @ group.member) @ group.member.T)
+    return d_S
