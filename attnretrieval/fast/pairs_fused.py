@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from attnretrieval.backend import Array, module_of
 from attnretrieval.equations.axes import swap
 from attnretrieval.equations.cosine import L2Cache, l2_normalise, l2_normalise_backward
-from attnretrieval.equations.linear import LinearCache, linear, linear_backward
 from attnretrieval.fast.pairs_add import add, add_backward
 from attnretrieval.fast.pairs_attention import pair_attention, pair_attention_backward
 from attnretrieval.fast.pairs_contexts import Part
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 FUSIONS = {"add": (add, add_backward), "concat": (add, add_backward), "gate": (gate, gate_backward)}
 OTHER = {"t": "v", "v": "t"}
-ELEMENTS = 28_000                   # numbers in the tokens of one group: what a block works on stays in the cache
+ELEMENTS = 56_000                   # numbers in the tokens of one group: what a block works on stays in the cache
 
 
 class FusedSide(NamedTuple):
@@ -42,11 +41,10 @@ class FusedSide(NamedTuple):
 
     whole: Part                     # of all items; its group is None
     groups: list[Group]
+    H: Array                        # (R, d) real tokens
     rows: Array                     # where the real tokens stand among all
     shape: tuple[int, ...]          # of H
     looked: L2Cache | None          # of the tokens of cosine logits
-    to_base: LinearCache | None
-    to_values: LinearCache | None
 
 
 class FusedBlock(NamedTuple):
@@ -171,26 +169,35 @@ def prepare(model: Model, side: str, items: Encoded, size: int | None = None) ->
         tokens, looked = l2_normalise(H)
     else:
         tokens = H * (1 / math.sqrt(d)) if side == "t" else H
-    base, values, offset, to_base, to_values = _maps(model, side, H)
+    base, values, offset = _maps(model, side, H)
     u = model.parameters[f"pool_{side}.u"] if f"pool_{side}.u" in model.parameters else None
     if size is None:
         size = max(1, ELEMENTS * len(items.H) // max(1, R * d))
-    return FusedSide(Part(None, tokens, base, values, None, offset, u), groups(items.mask, size, H.real.dtype), rows,
-                     items.H.shape, looked, to_base, to_values)
+    return FusedSide(Part(None, tokens, base, values, None, offset, u), groups(items.mask, size, H.real.dtype), H, rows,
+                     items.H.shape, looked)
 
 
-def _maps(model: Model, side: str, H: Array) -> tuple[Array, Array, Array | None, Any, Any]:
-    """base, values and offset as pairs_add.py and pairs_gate.py want them, and the caches of their linear layers."""
+def _maps(model: Model, side: str, H: Array) -> tuple[Array, Array, Array | None]:
+    """base, values and offset as pairs_add.py and pairs_gate.py want them."""
     if model.config.fusion == "add":
-        return H[None], H[None], None, None, None
-    d = H.shape[-1]
-    xp = module_of(H)
-    W, b = model.parameters[f"fuse_{side}.W"], model.parameters[f"fuse_{side}.b"]
-    asked, to_base = linear(H, W[:d], b)
-    given, to_values = linear(H, model.parameters[f"fuse_{OTHER[side]}.W"][d:])
+        return H[None], H[None], None
+    W_1, b, W_2 = _weights(model.parameters, side)
     if model.config.fusion == "concat":
-        return asked[None], given[None], None, to_base, to_values
-    return xp.stack([H, asked]) * -0.5, xp.stack([H, -given]) * 0.5, H, to_base, to_values
+        return (H @ W_1 + b)[None], (H @ W_2)[None], None
+    xp = module_of(H)
+    base, values = xp.empty((2, *H.shape), H.dtype), xp.empty((2, *H.shape), H.dtype)
+    xp.multiply(H, -0.5, out=base[0])
+    xp.multiply(H, 0.5, out=values[0])
+    xp.matmul(H, -0.5 * W_1, out=base[1])
+    xp.matmul(H, -0.5 * W_2, out=values[1])
+    base[1] -= 0.5 * b
+    return base, values, H
+
+
+def _weights(parameters: Parameters, side: str) -> tuple[Array, Array, Array]:
+    """What multiplies these tokens: W_1 and b of their own fusion, and W_2 of the other side's, where they are the context."""
+    W, b = parameters[f"fuse_{side}.W"], parameters[f"fuse_{side}.b"]
+    return W[: len(b)], b, parameters[f"fuse_{OTHER[side]}.W"][len(b) :]
 
 
 def prepare_backward(side: str, d: Part, forward: FusedSide, model: Model, gradient: Parameters) -> Array:
@@ -199,27 +206,28 @@ def prepare_backward(side: str, d: Part, forward: FusedSide, model: Model, gradi
         (d_H,) = l2_normalise_backward(d.tokens, forward.looked)
     else:
         d_H = d.tokens * (1 / math.sqrt(d.tokens.shape[-1])) if side == "t" else d.tokens
-    d_H = d_H + _maps_backward(model, side, d, forward, gradient)
+    d_H = d_H + _maps_backward(model, side, d, forward.H, gradient)
     if d.u is not None:
         gradient[f"pool_{side}.u"][...] += d.u
     return unpack(d_H, forward.rows, forward.shape)
 
 
-def _maps_backward(model: Model, side: str, d: Part, forward: FusedSide, gradient: Parameters) -> Array:
+def _maps_backward(model: Model, side: str, d: Part, H: Array, gradient: Parameters) -> Array:
     d_base, d_values = d.base, d.values
     if model.config.fusion == "add":
         return d_base[0] + d_values[0]
+    W_1, _, W_2 = _weights(model.parameters, side)
+    d_W_1, d_b, d_W_2 = _weights(gradient, side)
     if model.config.fusion == "concat":
-        d_H, d_asked, d_given = 0.0, d_base[0], d_values[0]
+        d_asked, d_given, d_H = d_base[0], d_values[0], 0.0
     else:
-        d_H = d.offset + 0.5 * (d_values[0] - d_base[0])
         d_asked, d_given = -0.5 * d_base[1], -0.5 * d_values[1]
-    from_base, from_values = linear_backward(d_asked, forward.to_base), linear_backward(d_given, forward.to_values)
-    size = d_asked.shape[-1]
-    gradient[f"fuse_{side}.W"][:size] += from_base.d_W
-    gradient[f"fuse_{side}.b"][...] += from_base.d_b
-    gradient[f"fuse_{OTHER[side]}.W"][size:] += from_values.d_W
-    return d_H + from_base.d_X + from_values.d_X
+        d_H = d.offset + 0.5 * (d_values[0] - d_base[0])
+    # H W_1 + b was asked, H W_2 was given
+    d_W_1 += H.T @ d_asked
+    d_W_2 += H.T @ d_given
+    d_b += d_asked.sum(axis=0)
+    return d_H + d_asked @ W_1.T + d_given @ W_2.T
 
 
 def _zeros(whole: Part) -> Part:
