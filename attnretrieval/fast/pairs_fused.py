@@ -18,14 +18,17 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from attnretrieval.backend import Array, module_of
+import numpy as np
+
+from attnretrieval.backend import Array, module_of, to_host
+from attnretrieval.blocks import spans
 from attnretrieval.equations.axes import swap
 from attnretrieval.equations.cosine import L2Cache, l2_normalise, l2_normalise_backward
 from attnretrieval.fast.pairs_add import add, add_backward
 from attnretrieval.fast.pairs_attention import pair_attention, pair_attention_backward
 from attnretrieval.fast.pairs_contexts import Part
 from attnretrieval.fast.pairs_gate import gate, gate_backward
-from attnretrieval.fast.pairs_packed import Group, groups, pack, real_tokens, unpack
+from attnretrieval.fast.pairs_packed import Group, groups, lengths_of, listed, pack, real_tokens, unpack
 
 if TYPE_CHECKING:
     from attnretrieval.model import Encoded, Model
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 FUSIONS = {"add": (add, add_backward), "concat": (add, add_backward), "gate": (gate, gate_backward)}
 OTHER = {"t": "v", "v": "t"}
+LISTED = 200_000                    # the same for the candidates of one query
 ELEMENTS = 56_000                   # numbers in the tokens of one group: what a block works on stays in the cache
 
 
@@ -41,6 +45,7 @@ class FusedSide(NamedTuple):
 
     whole: Part                     # of all items; its group is None
     groups: list[Group]
+    lengths: np.ndarray             # of the items, on the host
     H: Array                        # (R, d) real tokens
     rows: Array                     # where the real tokens stand among all
     shape: tuple[int, ...]          # of H
@@ -71,7 +76,9 @@ def scores(
 ) -> tuple[Array, FusedCache | None]:
     """S (C, I). `keep=False`: for scores alone. `block`: texts and images of a block, None = what fits the cache."""
     size_t, size_v = block or (None, None)
-    t, v = prepare(model, "t", texts, size_t), prepare(model, "v", images, size_v)
+    t, v = prepare(model, "t", texts), prepare(model, "v", images)
+    t = t._replace(groups=_groups(t, size_t))
+    v = v._replace(groups=_groups(v, size_v))
     S = module_of(texts.H).empty((len(texts.H), len(images.H)), texts.H.dtype)
     kept = []
     for group_t, group_v in _pairs_of_groups(t, v):
@@ -143,8 +150,26 @@ def _scales(model: Model) -> tuple[Array, Array] | None:
     return tuple(xp.exp(model.parameters[f"cross_{direction}.log_scale"]) for direction in ("t2v", "v2t"))
 
 
-def pair_scores(model, texts, images, t_index, v_index):
-    raise NotImplementedError
+def pair_scores(model: Model, texts: Encoded, images: Encoded, t_index: Array, v_index: Array) -> Array:
+    """s (P,) of a list of pairs: those of one text, or of one image, are scored together."""
+    xp = module_of(texts.H)
+    s = np.empty(len(t_index), texts.H.dtype)
+    t_index, v_index = to_host(t_index), to_host(v_index)
+    swapped = len(np.unique(t_index)) > len(np.unique(v_index))
+    one, many = prepare(model, "t", texts), prepare(model, "v", images)
+    of_one, of_many = t_index, v_index
+    if swapped:
+        one, many, of_one, of_many = many, one, of_many, of_one
+    size = max(1, LISTED // max(1, int(many.lengths.max()) * many.H.shape[-1]))
+    order = np.argsort(of_one, kind="stable")
+    for start in np.unique(of_one[order], return_index=True)[1]:
+        item = of_one[order[start]]
+        here = order[start:][: np.count_nonzero(of_one == item)]
+        x = part(one.whole, listed(item[None], one.lengths, xp.empty(0, s.dtype)))
+        for span in spans(len(here), size):
+            y = part(many.whole, listed(of_many[here[span]], many.lengths, xp.empty(0, s.dtype)))
+            s[here[span]] = to_host(score_block(model, *((y, x) if swapped else (x, y))).s).reshape(-1)
+    return xp.asarray(s)
 
 
 # ---- once an item ----------------------------------------------------------------------------------------------------
@@ -158,22 +183,26 @@ def part(whole: Part, group: Group) -> Part:
                 None if whole.offset is None else whole.offset[here], whole.u)
 
 
-def prepare(model: Model, side: str, items: Encoded, size: int | None = None) -> FusedSide:
-    """`side` is "t" or "v"; `size` items make a group."""
+def _groups(side: FusedSide, size: int | None) -> list[Group]:
+    """All items; `size` of them make a group, or as many as fit the cache."""
+    if size is None:
+        size = max(1, ELEMENTS * len(side.lengths) // max(1, side.H.size))
+    return groups(side.lengths, size, side.H)
+
+
+def prepare(model: Model, side: str, items: Encoded) -> FusedSide:
+    """`side` is "t" or "v"."""
     config = model.config
-    rows = real_tokens(items.mask)
+    rows, lengths = real_tokens(items.mask), lengths_of(items.mask)
     H = pack(items.H, rows)
-    R, d = H.shape
     looked = None
     if config.cross_logits == "cosine":
         tokens, looked = l2_normalise(H)
     else:
-        tokens = H * (1 / math.sqrt(d)) if side == "t" else H
+        tokens = H * (1 / math.sqrt(H.shape[-1])) if side == "t" else H
     base, values, offset = _maps(model, side, H)
     u = model.parameters[f"pool_{side}.u"] if f"pool_{side}.u" in model.parameters else None
-    if size is None:
-        size = max(1, ELEMENTS * len(items.H) // max(1, R * d))
-    return FusedSide(Part(None, tokens, base, values, None, offset, u), groups(items.mask, size, H.real.dtype), H, rows,
+    return FusedSide(Part(None, tokens, base, values, None, offset, u), [], lengths, H, rows,
                      items.H.shape, looked)
 
 

@@ -26,8 +26,8 @@ SAFE = 40.0
 class Group(NamedTuple):
     """Some items of one side that are scored together, and their tokens."""
 
-    items: slice                    # among all items
-    tokens: slice                   # among all packed tokens
+    items: slice | np.ndarray       # among all items
+    tokens: slice | Array           # among all packed tokens
     segments: tuple[slice, ...]     # of each item, among the tokens of the group
     owner: Array                    # (R,) the item of each token, counted in the group
     member: Array                   # (R, a) 1 where the token belongs to the item, else 0
@@ -35,40 +35,62 @@ class Group(NamedTuple):
     mean: Array                     # (a, R) share · memberᵀ
 
 
-def real_tokens(mask: Array) -> Array:
-    """(R,) where the real tokens stand among the N·n places."""
-    return module_of(mask).flatnonzero(mask.reshape(-1))
+def real_tokens(mask: Array) -> Array | None:
+    """(R,) where the real tokens stand among the N·n places; None where all are real."""
+    return None if bool(mask.all()) else module_of(mask).flatnonzero(mask.reshape(-1))
 
 
-def pack(H: Array, rows: Array) -> Array:
-    """(R, d) the real tokens of H (N, n, d)."""
-    return H.reshape(-1, H.shape[-1])[rows]
+def pack(H: Array, rows: Array | None) -> Array:
+    """(R, d) the real tokens of H (N, n, d); a view where all are real."""
+    tokens = H.reshape(-1, H.shape[-1])
+    return tokens if rows is None else tokens[rows]
 
 
-def unpack(tokens: Array, rows: Array, shape: tuple[int, ...]) -> Array:
+def unpack(tokens: Array, rows: Array | None, shape: tuple[int, ...]) -> Array:
     """H (N, n, d) from its real tokens; 0 in the padding."""
+    if rows is None:
+        return tokens.reshape(shape)
     H = module_of(tokens).zeros(shape, tokens.dtype)
     H.reshape(-1, shape[-1])[rows] = tokens
     return H
 
 
-def groups(mask: Array, size: int, dtype: np.dtype) -> list[Group]:
-    """The items of `mask` (N, n) in groups of `size`."""
-    xp = module_of(mask)
-    lengths = to_host(mask.sum(axis=1))
+def lengths_of(mask: Array) -> np.ndarray:
+    """The number of real tokens of each item of mask (N, n), on the host."""
+    return to_host(mask.sum(axis=1))
+
+
+def groups(lengths: np.ndarray, size: int, like: Array) -> list[Group]:
+    """All items in groups of `size`, in order."""
     ends = np.cumsum(lengths)
     found = []
     for first in range(0, len(lengths), size):
         here = lengths[first : first + size]
-        start, inner = int(ends[first] - lengths[first]), np.cumsum(here)
-        segments = tuple(slice(int(end - length), int(end)) for end, length in zip(inner, here, strict=True))
-        owner = np.repeat(np.arange(len(here)), here)
-        member = (owner[:, None] == np.arange(len(here))).astype(dtype)
-        share = (1 / np.maximum(here, 1)[:, None]).astype(dtype)
-        mean = np.ascontiguousarray(share * member.T)
-        found.append(Group(slice(first, first + len(here)), slice(start, start + len(owner)), segments,
-                           *(xp.asarray(x) for x in (owner, member, share, mean))))
+        start = int(ends[first] - lengths[first])
+        found.append(_group(slice(first, first + len(here)), slice(start, start + int(here.sum())), here, like))
     return found
+
+
+def listed(items: np.ndarray, lengths: np.ndarray, like: Array) -> Group:
+    """These items in one group, in any order and as often as they are listed."""
+    ends, here = np.cumsum(lengths)[items], lengths[items]
+    if (np.diff(items) == 1).all():                                    # neighbours: views will do
+        tokens = slice(int(ends[0] - here[0]), int(ends[-1]))
+    else:
+        tokens = module_of(like).asarray(np.concatenate(
+            [np.arange(end - length, end) for end, length in zip(ends, here, strict=True)]))
+    return _group(items, tokens, here, like)
+
+
+def _group(items: slice | np.ndarray, tokens: slice | Array, lengths: np.ndarray, like: Array) -> Group:
+    xp, dtype = module_of(like), like.real.dtype
+    inner = np.cumsum(lengths)
+    segments = tuple(slice(int(end - length), int(end)) for end, length in zip(inner, lengths, strict=True))
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    member = (owner[:, None] == np.arange(len(lengths))).astype(dtype)
+    share = (1 / np.maximum(lengths, 1)[:, None]).astype(dtype)
+    mean = np.ascontiguousarray(share * member.T)
+    return Group(items, tokens, segments, *(xp.asarray(x) for x in (owner, member, share, mean)))
 
 
 def is_safe(S: Array) -> bool:
