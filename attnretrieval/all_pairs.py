@@ -55,7 +55,7 @@ class ScoreMatrixCache(NamedTuple):
 
 def form_of(model: Model) -> str:
     """The name in FORMS of the form that computes this model's scores."""
-    return next(name for name, form in FORMS.items() if name == "plain" or (model.wants_fast and form.serves(model)))
+    return next(name for name, form in FORMS.items() if form.serves(model))
 
 
 def score_matrix(model: Model, texts: Encoded, images: Encoded, block: tuple[int, int] | None = None) -> Array:

@@ -60,7 +60,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run one verb; its exit code."""
     argv = sys.argv[1:] if argv is None else argv
     asked = [word for word in argv if word in VERBS][:1]
-    if SMALL.intersection(asked):   # before the verb imports NumPy
+    own_threads = any(word.partition("=")[0] == "--threads" for word in argv)
+    if own_threads or SMALL.intersection(asked):    # before the verb imports NumPy
         one_thread_by_default()
     arguments = make_parser(asked).parse_args(argv)
     try:

@@ -30,6 +30,8 @@ from attnretrieval.equations.cross_attention import CrossAttentionCache, cross_a
 from attnretrieval.equations.fusion import FUSIONS
 from attnretrieval.equations.pooling import POOLINGS, pool_weights, pool_weights_backward
 from attnretrieval.equations.token_cosine import token_cosine, token_cosine_backward
+from attnretrieval.fast.memory import keep_freed_memory
+from attnretrieval.fast.steps import fast_chain
 from attnretrieval.parameters import Parameters
 from attnretrieval.shapes import ShapeError, check_array, check_finite, check_mask, check_same_size
 from attnretrieval.steps import run, run_backward
@@ -63,8 +65,8 @@ class PairedCache(NamedTuple):
 class Model:
     """The weights and the two ways through them.
 
-    `parameters` may be changed in place by an optimiser; everything else stays as the config says. `fast=False` computes with the
-    plain equations alone; results agree to rounding.
+    `parameters` may be changed in place by an optimiser; everything else stays as the config says. `fast=False` computes with
+    the plain equations alone; results agree to rounding. The fast forms (fast/) are for real numbers on a CPU.
     """
 
     def __init__(self, config: ModelConfig, parameters: Parameters, table: Array | None = None, fast: bool = True):
@@ -76,12 +78,16 @@ class Model:
         self.parameters = parameters
         self.table = table
         self.wants_fast = fast
-        self.text_chain = text_chain(config)
-        self.image_chain = image_chain(config)
+        self.fast = fast and isinstance(parameters.flat, np.ndarray) and parameters.flat.dtype.kind == "f"
+        self.text_chain, self.image_chain = text_chain(config), image_chain(config)
+        if self.fast:
+            keep_freed_memory()
+            self.text_chain, self.image_chain = fast_chain(self.text_chain), fast_chain(self.image_chain)
 
     @classmethod
     def create(
-        cls, config: ModelConfig, rng: np.random.Generator, table: Array | None = None, dtype: str = "float32"
+        cls, config: ModelConfig, rng: np.random.Generator, table: Array | None = None, dtype: str = "float32",
+        fast: bool = True,
     ) -> Model:
         """A model with fresh weights. `table` (R, d_t): the word vectors; the start of a trained table, or a frozen one."""
         parameters = Parameters.draw(wanted_parameters(config), rng, dtype)
@@ -90,13 +96,12 @@ class Model:
             check_same_size("table", table, 1, "word vectors", np.empty(config.text.d_in), 0)
             parameters["words.E"][...] = table
             table = None
-        return cls(config, parameters, None if table is None else table.astype(dtype))
+        return cls(config, parameters, None if table is None else table.astype(dtype), fast)
 
     def to(self, device: str) -> Model:
         """This model on "cpu" or "gpu"."""
         parameters = Parameters(self.parameters.shapes, to_device(self.parameters.flat, device))
-        return Model(self.config, parameters, None if self.table is None else to_device(self.table, device),
-                     self.wants_fast)
+        return Model(self.config, parameters, None if self.table is None else to_device(self.table, device), self.wants_fast)
 
     @property
     def d(self) -> int:

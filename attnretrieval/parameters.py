@@ -55,6 +55,7 @@ class Parameters:
         self.flat = flat
         self._views: dict[str, Array] = {}
         self._slices: dict[str, slice] = {}
+        self._under: dict[str, dict[str, Array]] = {}
         start = 0
         for name, shape in shapes.items():
             end = start + math.prod(shape)
@@ -87,8 +88,10 @@ class Parameters:
 
     def under(self, prefix: str) -> dict[str, Array]:
         """The parameters of one step, by their names in its equation: "fuse_t" gives {"W": ..., "b": ...}."""
-        start = prefix + "."
-        return {name[len(start):]: view for name, view in self._views.items() if name.startswith(start)}
+        if prefix not in self._under:
+            start = prefix + "."
+            self._under[prefix] = {name[len(start):]: view for name, view in self._views.items() if name.startswith(start)}
+        return self._under[prefix]
 
     def add(self, prefix: str, grads: NamedTuple) -> None:
         """Add the fields d_<name> of an equation's gradients to the parameters under `prefix`."""

@@ -3,7 +3,7 @@
 A chain is a list of steps. `run` goes down the list, `run_backward` reads the same list upwards:
 
     X, tape = run(chain, X, mask, parameters, rng)
-    d_X = run_backward(chain, d_X, tape, gradient)
+    run_backward(tape, d_X, gradient)
 
 A step has a `name`, the parameters it `wants`, a `forward` and a `backward` whose result has the fields d_X and d_<parameter>.
 To add a step, write one class here and put it into a chain in config.py. `rng` is None outside training: no dropout.
@@ -39,6 +39,10 @@ class Step:
 
     def backward(self, d_Y: Array, cache: Any):
         raise NotImplementedError
+
+    def backward_first(self, d_Y: Array, cache: Any):
+        """As `backward`, where X is data and nobody needs d_X: a step may leave it out."""
+        return self.backward(d_Y, cache)
 
 
 class Embedding(Step):
@@ -177,11 +181,13 @@ def run(
     return X, tape
 
 
-def run_backward(tape: Sequence[Entry], d_X: Array, gradient: Parameters) -> Array | None:
-    """The gradient of the chain's input (None for ids); adds those of the parameters to `gradient`."""
-    for step, cache in reversed(tape):
+def run_backward(tape: Sequence[Entry], d_X: Array, gradient: Parameters) -> None:
+    """Add to `gradient` what the chain's output contributes. Below the first step with parameters there is nothing to do."""
+    first = next((i for i, entry in enumerate(tape) if entry.step.wants), len(tape))
+    for step, cache in reversed(tape[first + 1:]):
         grads = step.backward(d_X, cache)
         if step.wants:
             gradient.add(step.name, grads)
-        d_X = getattr(grads, "d_X", None)
-    return d_X
+        d_X = grads.d_X
+    for step, cache in tape[first:first + 1]:
+        gradient.add(step.name, step.backward_first(d_X, cache))

@@ -15,7 +15,7 @@ import os, sys
 {first}
 from attnretrieval import cli
 try:
-    cli.main([{verb!r}, "--help"])
+    cli.main([*{verb!r}.split(), "--help"])
 except SystemExit:
     print([os.environ.get(name) for name in {names!r}])
 """
@@ -26,7 +26,9 @@ except SystemExit:
     ("demo", "", {VARIABLES[0]: "4"}, ["4", "1"]),
     ("demo", "import numpy", {}, [None, None]),
     ("train", "", {}, [None, None]),
-], ids=["demo", "the user has set one", "NumPy is there already", "another verb"])
+    ("train --threads 2", "", {}, ["1", "1"]),
+    ("train --threads=2", "", {VARIABLES[0]: "4"}, ["4", "1"]),
+], ids=["demo", "the user has set one", "NumPy is there already", "another verb", "threads", "threads and the user's own"])
 def test_what_a_new_process_sets(verb, first, given, expected):
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES} | given
     script = SCRIPT.format(verb=verb, first=first, names=VARIABLES[:2])

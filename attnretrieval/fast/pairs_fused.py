@@ -68,7 +68,7 @@ class FusedCache(NamedTuple):
 
 def serves(model: Model) -> bool:
     config = model.config
-    return config.paired_score == "fused" and config.cross_heads == 1 and not config.cross_projections
+    return model.fast and config.paired_score == "fused" and config.cross_heads == 1 and not config.cross_projections
 
 
 def scores(

@@ -59,7 +59,8 @@ class TokenCosinesCache(NamedTuple):
 
 def serves(model: Model) -> bool:
     config = model.config
-    return config.paired_score == "token_cosine" and config.cross_heads == 1 and not config.cross_projections
+    return (model.wants_fast and config.paired_score == "token_cosine"
+            and config.cross_heads == 1 and not config.cross_projections)
 
 
 def scores(

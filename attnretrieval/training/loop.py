@@ -70,11 +70,14 @@ def train(
 
 def make_optimiser(parameters: Parameters, config: TrainingConfig) -> Optimiser:
     """The optimiser by name, with weight decay on matrices only and a slower rate for the word table."""
-    rate, decay = parameters.zeros_like(), parameters.zeros_like()
+    rate, decay = None, parameters.zeros_like()
+    if "words.E" in parameters:
+        rate = parameters.zeros_like()
+        rate.flat[...] = 1
+        rate["words.E"][...] = config.words_rate
     for name, shape in parameters.shapes.items():
-        rate[name][...] = config.words_rate if name == "words.E" else 1
         decay[name][...] = len(shape) == 2 and not name.endswith(".E")
-    return OPTIMISERS[config.optimiser](parameters.flat, rate.flat, decay.flat, config.weight_decay)
+    return OPTIMISERS[config.optimiser](parameters.flat, None if rate is None else rate.flat, decay.flat, config.weight_decay)
 
 
 @np.errstate(divide="ignore", over="ignore", invalid="ignore")      # the gradient's norm shows it, and ends the run in one line
@@ -91,13 +94,14 @@ def _epoch(
     sums = np.zeros(3)
     started = time.perf_counter()
     lr = 0.0
+    gradient = model.parameters.zeros_like()
     batches = draw_batches(data, rng, config.batch_images, config.captions_per_image, config.drop_words, config.drop_regions,
                            model.parameters.flat.dtype)
     bar = tqdm(batches, total=per_epoch, desc=f"epoch {progress.epoch + 1}/{progress.epochs}", disable=not show, leave=show)
     for step, batch in enumerate(bar):
         batch = Batch(*(x if x is None else to_device(x, device) for x in batch))
         losses, cache = objective_forward(model, batch, objective, rng)
-        gradient = model.parameters.zeros_like()
+        gradient.flat[...] = 0
         objective_backward(model, cache, objective, gradient)
         norm = clip_gradient(gradient.flat, config.clip_norm)
         if not math.isfinite(norm):

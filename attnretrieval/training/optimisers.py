@@ -10,6 +10,13 @@
                            the same, and θ ← θ - lr · rate ∘ wd · decay ∘ θ beside it
 
 `rate` is each parameter's share of the learning rate and `decay` is 1 where weights shrink, 0 where not (biases, temperatures).
+
+A step reads and writes vectors of millions of numbers, so what counts is how often it passes over one. All constant factors of
+Adam are taken out of the vectors and meet in two numbers:
+
+    M = m / (1 - β₁)       M ← β₁ M + g                     U = v / (1 - β₂)        U ← β₂ U + g²
+    m̂ = a M                a = (1 - β₁) / (1 - β₁ᵗ)         √v̂ = b √U               b = √((1 - β₂) / (1 - β₂ᵗ))
+    m̂ / (√v̂ + ε) = (a / b) M / (√U + ε / b)
 """
 
 from __future__ import annotations
@@ -17,33 +24,45 @@ from __future__ import annotations
 import math
 
 from attnretrieval.backend import Array, module_of
+from attnretrieval.fast.threads import parts, share
+
+LEAST = 1 << 17                     # numbers of θ that a thread is worth
 
 
 class Optimiser:
-    """State for a θ of one size. `state` is all that a checkpoint needs."""
+    """State for a θ of one size. `vectors` and `steps` are all that a checkpoint needs. `rate=None` stands for 1 everywhere."""
 
     slots: tuple[str, ...] = ()     # names of the vectors kept beside θ
 
     def __init__(self, theta: Array, rate: Array | None = None, decay: Array | None = None, weight_decay: float = 0.0):
         xp = module_of(theta)
-        self.rate = xp.ones_like(theta) if rate is None else rate
-        # lr · shrink ∘ θ is what weight decay takes away
-        self.shrink = weight_decay * self.rate * (1 if decay is None else decay)
-        self.weight_decay = weight_decay
+        self.rate = rate
+        self.shrink = None          # lr · shrink ∘ θ is what weight decay takes away
+        if weight_decay:
+            self.shrink = weight_decay * (xp.ones_like(theta) if decay is None else decay)
+            if rate is not None:
+                self.shrink *= rate
         self.steps = 0
         self.vectors = {name: xp.zeros_like(theta) for name in self.slots}
 
     def step(self, theta: Array, d_theta: Array, lr: float) -> None:
         """Change `theta` in place by one step along `d_theta`, which stays as it is."""
         self.steps += 1
-        change = self._direction(d_theta)
-        change *= self.rate
-        if self.weight_decay:
-            change += self.shrink * theta
-        change *= lr
+        share(lambda part: self._step(theta[part], d_theta[part], lr, part), parts(len(theta), LEAST))
+
+    def _step(self, theta: Array, d_theta: Array, lr: float, part: slice) -> None:
+        change, factor = self._direction(d_theta, *(self.vectors[name][part] for name in self.slots))
+        change *= factor * lr
+        if self.rate is not None:
+            change *= self.rate[part]
+        if self.shrink is not None:
+            shrunk = self.shrink[part] * theta
+            shrunk *= lr
+            change += shrunk
         theta -= change
 
-    def _direction(self, g: Array) -> Array:
+    def _direction(self, g: Array, *vectors: Array) -> tuple[Array, float]:
+        """A new vector and the number that it is yet to be multiplied with; changes the slots' `vectors` in place."""
         raise NotImplementedError
 
 
@@ -51,33 +70,30 @@ class SGD(Optimiser):
     slots = ("m",)
     momentum = 0.9
 
-    def _direction(self, g: Array) -> Array:
-        m = self.vectors["m"]
+    def _direction(self, g: Array, m: Array) -> tuple[Array, float]:
         m *= self.momentum
         m += g
-        return m.copy()
+        return m.copy(), 1.0
 
 
 class AdamW(Optimiser):
-    slots = ("m", "v")
+    slots = ("M", "U")
     beta_1, beta_2, eps = 0.9, 0.999, 1e-8
 
-    def _direction(self, g: Array) -> Array:
+    def _direction(self, g: Array, M: Array, U: Array) -> tuple[Array, float]:
         xp = module_of(g)
-        m, v = self.vectors["m"], self.vectors["v"]
-        m *= self.beta_1
-        m += (1 - self.beta_1) * g
-        v *= self.beta_2
-        square = g * g
-        square *= 1 - self.beta_2
-        v += square
-        # √v̂ + ε, in the memory of g²
-        root = xp.sqrt(v, out=square)
-        root *= 1 / math.sqrt(1 - self.beta_2**self.steps)
-        root += self.eps
-        change = m / root
-        change *= 1 / (1 - self.beta_1**self.steps)
-        return change
+        a = (1 - self.beta_1) / (1 - self.beta_1**self.steps)
+        b = math.sqrt((1 - self.beta_2) / (1 - self.beta_2**self.steps))
+        M *= self.beta_1
+        M += g
+        change = g * g
+        U *= self.beta_2
+        U += change
+        # √U + ε / b and then the quotient, in the memory of g²
+        xp.sqrt(U, out=change)
+        change += self.eps / b
+        xp.divide(M, change, out=change)
+        return change, a / b
 
 
 class Adam(AdamW):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from attnretrieval.backend import DEVICES
 from attnretrieval.inputs.captions import Captions
 from attnretrieval.inputs.files import InputError, atomic_file
 from attnretrieval.inputs.phrases import load_phrases
@@ -26,6 +27,20 @@ def seed(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise ArgumentTypeError(f"{text!r} is not a whole number from 0")
     return int(text)
+
+
+def thread_count(text: str) -> int:
+    """The type of --threads."""
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def add_machine(parser: ArgumentParser) -> None:
+    """Where to compute: nothing here changes a result beyond rounding."""
+    parser.add_argument("--device", choices=DEVICES, default="cpu")
+    parser.add_argument("--threads", type=thread_count, default=1, metavar="T",
+                        help="share the items of a batch out over T threads, with one thread in BLAS")
 
 
 def print_recalls(found: Recalls) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from attnretrieval.backend import DEVICES
+from attnretrieval.fast.threads import set_threads
 from attnretrieval.inputs.dataset import load_dataset
 from attnretrieval.retrieval.search import MODES, evaluate
 from attnretrieval.retriever import Retriever
-from attnretrieval.verbs.common import phrase_tokens, point, print_recalls, write_json
+from attnretrieval.verbs.common import add_machine, phrase_tokens, point, print_recalls, write_json
 
 EXAMPLE = """example:
   attnretrieval evaluate run/model.npz --features features/ --captions captions.txt --split val.txt \\
@@ -25,10 +25,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--phrases", metavar="FILE", help="phrases and their boxes, for the pointing game")
     parser.add_argument("--smooth", type=int, default=1, metavar="S", help="point with S×S means of attention [%(default)s]")
     parser.add_argument("--json", metavar="FILE", help="write the result here too")
-    parser.add_argument("--device", choices=DEVICES, default="cpu")
+    add_machine(parser)
 
 
 def run(arguments: Namespace) -> int:
+    set_threads(arguments.threads)
     retriever = Retriever.load(arguments.model, arguments.device)
     data = load_dataset(arguments.features, arguments.captions, arguments.split)
     retriever.check_extractor(data.extractor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from attnretrieval.backend import DEVICES
+from attnretrieval.fast.threads import set_threads
 from attnretrieval.inputs.captions import read_names
 from attnretrieval.inputs.dataset import load_dataset
 from attnretrieval.inputs.files import InputError
@@ -12,6 +12,7 @@ from attnretrieval.inputs.precomputed import is_precomputed
 from attnretrieval.inputs.regions import open_regions
 from attnretrieval.retrieval.gallery import write_gallery
 from attnretrieval.retriever import Retriever
+from attnretrieval.verbs.common import add_machine
 
 EXAMPLE = """example:
   attnretrieval index run/model.npz --features features/ --captions captions.txt --split val.txt --out gallery/"""
@@ -24,10 +25,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--split", help="file of image names, or the name of a split [all]")
     parser.add_argument("--no-tokens", action="store_true", help="a small gallery, for mode index only")
     parser.add_argument("--out", required=True, metavar="DIR", help="the gallery to write")
-    parser.add_argument("--device", choices=DEVICES, default="cpu")
+    add_machine(parser)
 
 
 def run(arguments: Namespace) -> int:
+    set_threads(arguments.threads)
     retriever = Retriever.load(arguments.model, arguments.device)
     options = {"store_tokens": not arguments.no_tokens, "token_dtype": "float16"}
     if arguments.captions is None and not is_precomputed(arguments.features, arguments.split):

@@ -6,8 +6,8 @@ import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from attnretrieval.backend import DEVICES
 from attnretrieval.build import build_retriever, make_validate, training_data
+from attnretrieval.fast.threads import set_threads
 from attnretrieval.figures import save, training_curves
 from attnretrieval.inputs.dataset import Dataset, load_dataset
 from attnretrieval.inputs.files import InputError, make_parents
@@ -16,7 +16,7 @@ from attnretrieval.retrieval.search import evaluate
 from attnretrieval.retriever import Retriever
 from attnretrieval.training.checkpoint import NAME as CHECKPOINT
 from attnretrieval.training.loop import train
-from attnretrieval.verbs.common import print_recalls
+from attnretrieval.verbs.common import add_machine, print_recalls
 
 EXAMPLE = """example:
   attnretrieval train docs/recipes/glove.toml --features features/ --captions captions.txt \\
@@ -32,10 +32,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--vectors", metavar="FILE", help="word vectors: GloVe or fastText text, word2vec binary")
     parser.add_argument("--out", required=True, metavar="DIR", help="the run folder")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the run folder")
-    parser.add_argument("--device", choices=DEVICES, default="cpu")
+    add_machine(parser)
 
 
 def run(arguments: Namespace) -> int:
+    set_threads(arguments.threads)
     out = Path(arguments.out)
     if out.is_file():
         raise InputError(f"{out} is a file, expected the run folder")

@@ -55,7 +55,7 @@ def test_a_run_folder_holds_plain_arrays_and_no_leftovers(run):
     assert sorted(path.name for path in run.iterdir()) == [NAME, "log.csv", "log.json"]
     with np.load(run / NAME, allow_pickle=False) as file:       # raises on anything pickled
         assert {name: file[name].dtype.kind for name in file} == {
-            "facts": "U", "flat": "f", "best": "f", "optimiser_m": "f", "optimiser_v": "f"}
+            "facts": "U", "flat": "f", "best": "f", "optimiser_M": "f", "optimiser_U": "f"}
 
 
 def test_a_finished_run_that_is_resumed_has_nothing_left_to_do(finished, run):

@@ -170,7 +170,7 @@ def test_a_stage_begins_with_the_best_weights_of_the_one_before_and_a_fresh_opti
     def validate(model: Model, mode: str) -> dict:
         if seen:
             with np.load(tmp_path / "checkpoint.npz") as file:     # as it was after the epoch before
-                states.append((json.loads(str(file["facts"]))["steps"], bool(file["optimiser_m"].any())))
+                states.append((json.loads(str(file["facts"]))["steps"], bool(file["optimiser_M"].any())))
         seen.append(model.parameters.flat.copy())
         return {"mode": mode, "rsum": [1.0, 3.0, 2.0, 0.5][len(seen) - 1]}
 

@@ -42,6 +42,7 @@ def test_help_of_the_program(say):
     ("search {gallery} ball --mode best", "'best'"),
     ("search {gallery} ball --nothing", "--nothing"),
     ("train {recipe}", "--features, --train, --val, --out"),
+    ("train {recipe} --threads 0", "'0' is not a whole number from 1"),
     ("demo --seed -1", "'-1' is not a whole number"),
     ("gradcheck --seed 1.5", "'1.5' is not a whole number"),
 ])

@@ -1,0 +1,89 @@
+"""Threads, as one setting: the work of a step shared out over the items of its batch.
+
+    set_threads(2)
+    results = share(function, [slice(0, 32), slice(32, 64)])
+
+NumPy lets go of the interpreter's lock inside matrix products and elementwise functions, so Python threads do run side by side.
+Each takes items of its own from beginning to end, with one BLAS thread: there is one meeting at the end instead of one in every
+product, and a product never waits for a core that another program holds. Results depend on the number of threads only through
+the order in which sums over items are added up, that is, to rounding.
+
+With several threads here, BLAS itself must keep to one, or the two multiply. threadpoolctl sees to that where it is installed
+(`pip install "attnretrieval[threads]"`); without it, the environment variables of attnretrieval/threads.py must be set before
+NumPy is imported, and `set_threads` warns where they are not.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any, TypeVar
+
+from attnretrieval.shapes import check_range
+from attnretrieval.threads import VARIABLES
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_count = 1
+_pool: ThreadPoolExecutor | None = None
+_limits: Any = None                 # threadpoolctl's, while BLAS is kept to one thread
+_here = threading.local()           # .shared is True inside a thread of the pool
+
+
+def set_threads(count: int) -> None:
+    """Let `share` use this many threads from now on, in the whole process; 1 = none but the caller's."""
+    global _count, _pool
+    check_range("threads", count, 1)
+    _keep_blas_to_one_thread(count > 1)
+    if _pool is not None and count != _count:
+        _pool.shutdown()
+        _pool = None
+    _count = count
+
+
+def threads() -> int:
+    """The number that `set_threads` set; 1 inside a thread of `share`, which has its part already."""
+    return 1 if getattr(_here, "shared", False) else _count
+
+
+def share(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """[function(item) for item in items], on as many threads as are set. An error in one of them is raised here."""
+    global _pool
+    items = list(items)
+    if threads() == 1 or len(items) < 2:
+        return [function(item) for item in items]
+    if _pool is None:
+        _pool = ThreadPoolExecutor(_count, "attnretrieval", initializer=lambda: setattr(_here, "shared", True))
+    # a copy of the context each, so that numpy.errstate of the caller holds there too
+    jobs = [_pool.submit(copy_context().run, function, item) for item in items]
+    return [job.result() for job in jobs]
+
+
+def parts(count: int, least: int = 1) -> list[slice]:
+    """`count` items cut into one slice a thread, of nearly one size; fewer where a part would hold less than `least` items."""
+    number = max(1, min(threads(), count // max(least, 1)))
+    cuts = [count * i // number for i in range(number + 1)]
+    return [slice(start, end) for start, end in zip(cuts, cuts[1:], strict=False)]
+
+
+def _keep_blas_to_one_thread(keep: bool) -> None:
+    """Or give it back the threads that it had."""
+    global _limits
+    if not keep and _limits is not None:
+        _limits.restore_original_limits()
+        _limits = None
+    if not keep or _limits is not None:
+        return
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        if {os.environ.get(name) for name in VARIABLES} - {None} != {"1"}:
+            warnings.warn('several threads here need one thread in BLAS: pip install "attnretrieval[threads]", or set '
+                          f"{VARIABLES[0]}=1 before Python starts", stacklevel=3)
+        return
+    _limits = threadpool_limits(1, user_api="blas")
