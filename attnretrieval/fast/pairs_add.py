@@ -15,11 +15,12 @@ from __future__ import annotations
 
 from attnretrieval.backend import Array, module_of
 from attnretrieval.equations.axes import swap
-from attnretrieval.fast.pairs_contexts import Part, contexts, contexts_backward
+from attnretrieval.fast.pairs_contexts import contexts, contexts_backward
+from attnretrieval.fast.pairs_packed import BlockSide
 from attnretrieval.fast.pairs_pooling import POOLINGS
 
 
-def add(A: Array, query: Part, key: Part, pooling: str) -> Array:
+def add(A: Array, query: BlockSide, key: BlockSide, pooling: str) -> Array:
     """g (keys, queries, d): the pooled vector of each query item for each key item."""
     xp = module_of(A)
     g = xp.empty((len(key.group.segments), len(query.group.segments), query.base.shape[-1]), query.base.dtype)
@@ -35,7 +36,9 @@ def add(A: Array, query: Part, key: Part, pooling: str) -> Array:
     return g
 
 
-def add_backward(d_g: Array, A: Array, query: Part, key: Part, pooling: str, d_query: Part, d_key: Part) -> Array:
+def add_backward(
+    d_g: Array, A: Array, query: BlockSide, key: BlockSide, pooling: str, d_query: BlockSide, d_key: BlockSide
+) -> Array:
     """d_A; adds to the gradients of both parts."""
     xp = module_of(A)
     if pooling != "mean":

@@ -39,20 +39,19 @@ def pair_attention(T: Array, V: Array, t: Group, v: Group, scales: tuple[Array, 
 
 
 def pair_attention_backward(
-    d_t2v: Array, d_v2t: Array, cache: PairAttention, t: Group, v: Group, scales: tuple[Array, Array] | None = None
-) -> tuple[Array, tuple[Array, Array] | None]:
-    """d_P, and the gradients of both log scales."""
+    d_t2v: Array, d_v2t: Array, cache: PairAttention, t: Group, v: Group, scales: tuple[Array, Array] | None,
+    d_log_scales: Array,
+) -> Array:
+    """d_P; adds to d_log_scales (2,) where logits are cosines."""
     d_P = softmax_in_items_backward(d_t2v, cache.t2v, v)
     d_P_v = _in_columns_backward(d_v2t, cache.v2t, t)
-    if scales is None:
-        d_P += d_P_v
-        return d_P, None
-    # the logits were scale · P
-    d_P *= scales[0]
-    d_P_v *= scales[1]
-    d_log_scales = (d_P * cache.P).sum(), (d_P_v * cache.P).sum()
+    if scales is not None:
+        # the logits were scale · P
+        for i, d_scaled in enumerate((d_P, d_P_v)):
+            d_scaled *= scales[i]
+            d_log_scales[i] += (d_scaled * cache.P).sum()
     d_P += d_P_v
-    return d_P, d_log_scales
+    return d_P
 
 
 def _all_logits(T: Array, V: Array) -> Array:

@@ -4,8 +4,9 @@ For the queries of a group (R tokens) and each key item j with weights A_j (R, K
 
     (1)  Z_j = base + A_j values_j                   (s, R, d), s maps at once
 
-since [H ; C] W = H W_1 + C W_2 and C W_2 = (A H_other) W_2 = A (H_other W_2): `base` comes from the queries and `values` from the
-keys, both computed once an item, so that no product with W is done for a pair. What base and values are, pairs_fused.py says.
+since [H ; C] W = H W_1 + C W_2 and C W_2 = (A H_other) W_2 = A (H_other W_2): `base` comes from the queries and `values` from
+the keys, both computed once an item, so that no product with W is done for a pair. pairs_add.py and pairs_gate.py say what they
+are.
 
 Backward, with d_Z of all key items of a block:
 
@@ -15,28 +16,15 @@ Backward, with d_Z of all key items of a block:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from attnretrieval.backend import Array, module_of
 from attnretrieval.equations.axes import swap
-from attnretrieval.fast.pairs_packed import Group
+from attnretrieval.fast.pairs_packed import BlockSide
 
 CHUNK = 32_768                      # numbers of one map that are worked on at once: they stay in the cache
 
 
-class Part(NamedTuple):
-    """What the tokens of a group bring into a block, or the gradients of that. All computed once an item."""
-
-    group: Group
-    tokens: Array                   # (R, d) as they enter the logits
-    base: Array                     # (s, R, d) of the tokens as queries
-    values: Array                   # (s, R, d) of the tokens as keys
-    values_T: Array                 # (s, d, R) the same, laid out for products with d_Z
-    offset: Array | None            # (R, d) added to the fused tokens, or None
-    u: Array | None                 # (d,) the query of attention pooling, or None
-
-
-def contexts(A: Array, query: Part, key: Part) -> Iterator[tuple[slice, Array]]:
+def contexts(A: Array, query: BlockSide, key: BlockSide) -> Iterator[tuple[slice, Array]]:
     """Chunks of key items, and their Z (s, chunk, R, d). The same memory is used again for the next chunk."""
     xp = module_of(A)
     s, R, d = query.base.shape
@@ -52,7 +40,7 @@ def contexts(A: Array, query: Part, key: Part) -> Iterator[tuple[slice, Array]]:
 
 
 def contexts_backward(
-    d_Z: Array, keys: slice, A: Array, key: Part, d_A: Array, d_query: Part, d_key: Part
+    d_Z: Array, keys: slice, A: Array, key: BlockSide, d_A: Array, d_query: BlockSide, d_key: BlockSide
 ) -> None:
     """Fills d_A (R, R_key) for these key items; adds to d_base and d_values."""
     for j, segment in enumerate(key.group.segments[keys]):

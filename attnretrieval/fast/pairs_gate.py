@@ -20,11 +20,12 @@ Backward, all from d_F, with tanh' = 1 - tanh² = p (2 - p):
 from __future__ import annotations
 
 from attnretrieval.backend import Array, module_of
-from attnretrieval.fast.pairs_contexts import Part, contexts, contexts_backward
+from attnretrieval.fast.pairs_contexts import contexts, contexts_backward
+from attnretrieval.fast.pairs_packed import BlockSide
 from attnretrieval.fast.pairs_pooling import POOLINGS
 
 
-def gate(A: Array, query: Part, key: Part, pooling: str) -> Array:
+def gate(A: Array, query: BlockSide, key: BlockSide, pooling: str) -> Array:
     """g (keys, queries, d): the pooled vector of each query item for each key item."""
     xp = module_of(A)
     pool = POOLINGS[pooling][0]
@@ -37,7 +38,9 @@ def gate(A: Array, query: Part, key: Part, pooling: str) -> Array:
     return g
 
 
-def gate_backward(d_g: Array, A: Array, query: Part, key: Part, pooling: str, d_query: Part, d_key: Part) -> Array:
+def gate_backward(
+    d_g: Array, A: Array, query: BlockSide, key: BlockSide, pooling: str, d_query: BlockSide, d_key: BlockSide
+) -> Array:
     """d_A; adds to the gradients of both parts. The forward of each chunk is done again, and its memory becomes d_D and d_B."""
     xp = module_of(A)
     pool_backward = POOLINGS[pooling][1]

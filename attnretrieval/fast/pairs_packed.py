@@ -35,6 +35,30 @@ class Group(NamedTuple):
     mean: Array                     # (a, R) share · memberᵀ
 
 
+class BlockSide(NamedTuple):
+    """What the tokens of one side bring into a block, or the gradients of that. All computed once an item."""
+
+    group: Group | None             # None: all items
+    tokens: Array                   # (R, d) as they enter the logits
+    base: Array                     # (s, R, d) of the tokens as queries: s linear maps, see pairs_contexts.py
+    values: Array                   # (s, R, d) of the tokens as keys
+    values_T: Array | None          # (s, d, R) the same, laid out for products with the gradient
+    offset: Array | None            # (R, d) added to the fused tokens
+    u: Array | None                 # (d,) the query of attention pooling
+
+    def of(self, group: Group) -> BlockSide:
+        """That of one group, as views where its tokens are neighbours."""
+        here = group.tokens
+        return BlockSide(group, self.tokens[here], self.base[:, here], self.values[:, here],
+                         None if self.values_T is None else self.values_T[:, :, here],
+                         None if self.offset is None else self.offset[here], self.u)
+
+    def zeros(self) -> BlockSide:
+        """Its gradients before anything was added. Those of `values` serve `values_T` too."""
+        zeros_like = module_of(self.tokens).zeros_like
+        return BlockSide(*(None if x is None else zeros_like(x) for x in self._replace(group=None, values_T=None)))
+
+
 def real_tokens(mask: Array) -> Array | None:
     """(R,) where the real tokens stand among the N·n places; None where all are real."""
     return None if bool(mask.all()) else module_of(mask).flatnonzero(mask.reshape(-1))
@@ -60,14 +84,15 @@ def lengths_of(mask: Array) -> np.ndarray:
     return to_host(mask.sum(axis=1))
 
 
-def groups(lengths: np.ndarray, size: int, like: Array) -> list[Group]:
-    """All items in groups of `size`, in order."""
+def groups(lengths: np.ndarray, count: int, like: Array) -> list[Group]:
+    """All items, in order, in `count` groups of nearly as many items each."""
     ends = np.cumsum(lengths)
+    cuts = [len(lengths) * i // count for i in range(count + 1)]
     found = []
-    for first in range(0, len(lengths), size):
-        here = lengths[first : first + size]
-        start = int(ends[first] - lengths[first])
-        found.append(_group(slice(first, first + len(here)), slice(start, start + int(here.sum())), here, like))
+    for first, last in zip(cuts, cuts[1:], strict=False):
+        here = lengths[first:last]
+        end = int(ends[last - 1])
+        found.append(_group(slice(first, last), slice(end - int(here.sum()), end), here, like))
     return found
 
 

@@ -4,8 +4,8 @@
     max         g_a = max over the tokens of item a
     attention   e = F u / √d,   a = softmax of e in each item,   g_a = Σ_i a_i F_i
 
-F (c, R, d), g (c, a, d): c key items, R tokens, a query items. The tokens to be pooled are F + offset: the mean adds the mean of
-`offset` instead, and the others add it to F, in place. An item without tokens gives g = 0.
+F (c, R, d), g (c, a, d): c key items, R tokens, a query items. The tokens to be pooled are F + offset: the mean adds the mean
+of `offset` instead, and the others add it to F, in place. An item without tokens gives g = 0.
 """
 
 from __future__ import annotations
@@ -13,24 +13,23 @@ from __future__ import annotations
 import math
 
 from attnretrieval.backend import Array, module_of
-from attnretrieval.fast.pairs_contexts import Part
-from attnretrieval.fast.pairs_packed import softmax_in_items, softmax_in_items_backward
+from attnretrieval.fast.pairs_packed import BlockSide, softmax_in_items, softmax_in_items_backward
 
 
-def mean(F: Array, query: Part) -> Array:
+def mean(F: Array, query: BlockSide) -> Array:
     g = query.group.mean @ F
     if query.offset is not None:
         g += query.group.mean @ query.offset
     return g
 
 
-def mean_backward(d_g: Array, F: Array | None, query: Part, d_query: Part) -> Array:
+def mean_backward(d_g: Array, F: Array | None, query: BlockSide, d_query: BlockSide) -> Array:
     if query.offset is not None:
         d_query.offset[...] += query.group.mean.T @ d_g.sum(axis=0)
     return module_of(d_g).take(d_g * query.group.share, query.group.owner, axis=1)
 
 
-def largest(F: Array, query: Part) -> Array:
+def largest(F: Array, query: BlockSide) -> Array:
     xp = module_of(F)
     if query.offset is not None:
         F += query.offset
@@ -41,7 +40,7 @@ def largest(F: Array, query: Part) -> Array:
     return g
 
 
-def largest_backward(d_g: Array, F: Array, query: Part, d_query: Part) -> Array:
+def largest_backward(d_g: Array, F: Array, query: BlockSide, d_query: BlockSide) -> Array:
     xp = module_of(F)
     if query.offset is not None:
         F += query.offset
@@ -54,13 +53,13 @@ def largest_backward(d_g: Array, F: Array, query: Part, d_query: Part) -> Array:
     return _through_offset(d_F, query, d_query)
 
 
-def attention(F: Array, query: Part) -> Array:
+def attention(F: Array, query: BlockSide) -> Array:
     if query.offset is not None:
         F += query.offset
     return (_weights(F, query)[:, None] * query.group.member.T) @ F
 
 
-def attention_backward(d_g: Array, F: Array, query: Part, d_query: Part) -> Array:
+def attention_backward(d_g: Array, F: Array, query: BlockSide, d_query: BlockSide) -> Array:
     group, d = query.group, F.shape[-1]
     if query.offset is not None:
         F += query.offset
@@ -77,11 +76,11 @@ def attention_backward(d_g: Array, F: Array, query: Part, d_query: Part) -> Arra
     return _through_offset(d_F, query, d_query)
 
 
-def _weights(F: Array, query: Part) -> Array:
+def _weights(F: Array, query: BlockSide) -> Array:
     return softmax_in_items((F @ query.u) * (1 / math.sqrt(F.shape[-1])), query.group)
 
 
-def _through_offset(d_F: Array, query: Part, d_query: Part) -> Array:
+def _through_offset(d_F: Array, query: BlockSide, d_query: BlockSide) -> Array:
     if query.offset is not None:
         d_query.offset[...] += d_F.sum(axis=0)
     return d_F
