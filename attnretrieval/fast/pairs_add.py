@@ -55,4 +55,4 @@ def add_backward(
     for j, segment in enumerate(key.group.segments):
         xp.matmul(d_g[j], key.values_T[0, :, segment], out=d_A_mean[:, segment])
         d_key.values[0, segment] += swap(A_mean[:, segment]) @ d_g[j]
-    return mean.T @ d_A_mean
+    return xp.matmul(mean.T, d_A_mean, out=xp.empty_like(A))

@@ -24,7 +24,7 @@ from attnretrieval.fast.pairs_packed import Group, is_safe, softmax_in_items, so
 
 
 class PairAttention(NamedTuple):
-    P: Array
+    P: Array | None                 # cosine logits only
     t2v: Array                      # (R_t, R_v) A_t2v
     v2t: Array                      # (R_t, R_v) A_v2t, transposed
 
@@ -34,7 +34,7 @@ def pair_attention(T: Array, V: Array, t: Group, v: Group, scales: tuple[Array, 
     P = _all_logits(T, V)                                              # (1)
     if scales is None:
         E = module_of(P).exp(P) if is_safe(P) else None
-        return PairAttention(P, softmax_in_items(P, v, E), _in_columns(P, t, E))
+        return PairAttention(None, softmax_in_items(P, v, E), _in_columns(P, t, E))
     return PairAttention(P, softmax_in_items(scales[0] * P, v), _in_columns(scales[1] * P, t))
 
 
@@ -67,10 +67,10 @@ def _in_columns(S: Array, group: Group, E: Array | None = None) -> Array:
         return swap(softmax_in_items(swap(S), group))
     Z = group.member.T @ E
     Z += Z == 0
-    return E * (group.member @ (1 / Z))
+    return E * module_of(E).take(1 / Z, group.owner, axis=0)
 
 
 def _in_columns_backward(d_A: Array, A: Array, group: Group) -> Array:
     d_S = d_A * A
-    d_S -= A * (group.member @ (group.member.T @ d_S))
+    d_S -= A * module_of(A).take(group.member.T @ d_S, group.owner, axis=0)
     return d_S
