@@ -12,7 +12,6 @@ does not exist is refused, with the names that do.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 from attnretrieval.config import ModelConfig, Side, wanted_parameters
 from attnretrieval.inputs.files import InputError, need_file
 from attnretrieval.inputs.words import TOKENISERS
-from attnretrieval.shapes import check_choice, check_range
+from attnretrieval.shapes import check_choice, check_range, did_you_mean
 from attnretrieval.training.config import Stage, TrainingConfig
 
 WORD_VECTORS = ("random", "pieces", "file")
@@ -131,9 +130,8 @@ def _options(where: str, cls: type, table: dict[str, Any], given: set[str] = fro
 def _known(where: str, table: dict[str, Any], names: set[str], more: set[str] = frozenset()) -> None:
     for name in table:
         if name not in names:
-            close = difflib.get_close_matches(name, names | more, 1)
             raise InputError(f"{where} has no option {name!r}"
-                             + (f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(sorted(names | more))}"))
+                             + (did_you_mean(name, names | more) or f"; it has {', '.join(sorted(names | more))}"))
 
 
 def _typed(cls: type, table: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,9 @@ what to do. Nothing here computes anything.
 
 from __future__ import annotations
 
+import difflib
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -88,7 +90,13 @@ def check_positives(S: Any, positives: Any) -> None:
 def check_choice(name: str, value: Any, choices: Any) -> None:
     """`value` is one of the names that `choices` lists."""
     if value not in choices:
-        raise ValueError(f"{name}={value!r} is not one of {', '.join(map(str, choices))}")
+        raise ValueError(f"{name}={value!r} is not one of {', '.join(map(str, choices))}{did_you_mean(value, choices)}")
+
+
+def did_you_mean(value: Any, choices: Iterable[Any]) -> str:
+    """"; did you mean 'softmax'?", or nothing where no choice looks like the value."""
+    close = difflib.get_close_matches(str(value), map(str, choices), 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def check_range(name: str, value: float, least: float, below: float = math.inf) -> None:

@@ -292,7 +292,7 @@ def test_a_norm_that_drops_the_imaginary_part():
 
 def test_a_forward_that_refuses_complex_numbers():
     report = check(lambda X: (np.cbrt(X), X), lambda d_Y, X: Grads(d_Y / (3 * np.cbrt(X) ** 2)), X=rng().normal(size=4))
-    assert "note: the forward fails on complex inputs (TypeError" in str(report)
+    assert "note: on complex inputs the forward raised TypeError in test_gradcheck.py line " in str(report)
     assert report.passed and report.rows[0].difference_error < 1e-6 and np.isnan(report.worst_error)
 
 
@@ -353,11 +353,6 @@ def test_the_report_is_a_table():
     assert len({len(line.rpartition("  ")[0]) for line in lines[2:]}) == 1
 
 
-@pytest.mark.parametrize("forward, backward, inputs, message", [
-    (lambda X: X, lambda d, c: Grads(d), {"X": np.ones(2)}, r"expected the pair \(out, cache\)"),
-    (twice, lambda d, c: 2 * d, {"X": np.ones(2)}, "expected a NamedTuple with fields d_<input>"),
-    (twice, lambda d, c: Grads(2 * d), {"X": [1.0, 2.0]}, r"inputs\['X'\] is a list, expected a NumPy array"),
-])
-def test_a_misuse_is_explained(forward, backward, inputs, message):
-    with pytest.raises(TypeError, match=message):
-        check_gradient(forward, backward, inputs, rng=rng())
+def test_a_misuse_is_explained():
+    with pytest.raises(TypeError, match=r"inputs\['X'\] is a list, expected a NumPy array"):
+        check_gradient(twice, lambda d, c: Grads(2 * d), {"X": [1.0, 2.0]}, rng=rng())

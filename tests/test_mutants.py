@@ -9,9 +9,11 @@ import pytest
 
 from attnretrieval.course.cases import CASES
 from attnretrieval.course.mutants import (
+    FAULTS,
     KINDS,
     Mutant,
     Patch,
+    Result,
     all_mutants,
     first_wrong_gradient,
     first_wrong_value,
@@ -22,17 +24,30 @@ from attnretrieval.course.mutants import (
     report,
     score,
 )
+from attnretrieval.course.mutants.naming import CODES, names, verdict
 
 MUTANTS = all_mutants()
 FILES = sorted({c.file for c in CASES.values()})
 
 
+@pytest.fixture(scope="module")
+def results() -> dict[str, list[Result]]:
+    """Every mutant, judged once: file → results."""
+    return {file: score([mutant for mutant in MUTANTS if mutant.file == file]) for file in FILES}
+
+
+def test_the_diagnosis_names_the_true_fault_of_four_in_five(results):
+    judged = [result for of_file in results.values() for result in of_file]
+    for kind in KINDS:
+        named = [result.named for result in judged if result.mutant.kind == kind]
+        assert sum(named) >= 0.8 * len(named), f"{kind}: {sum(named)} of {len(named)}"
+
+
 @pytest.mark.parametrize("file", FILES)
-def test_every_mutant_is_rejected_and_none_by_an_exception(file):
-    mutants = [mutant for mutant in MUTANTS if mutant.file == file]
-    results = score(mutants)
+def test_every_mutant_is_rejected_and_none_by_an_exception(file, results):
+    mutants, results = [mutant for mutant in MUTANTS if mutant.file == file], results[file]
     assert all(result.rejected for result in results), report(results)
-    assert report(results) == f"{len(mutants)} of {len(mutants)} mutants rejected"
+    assert report(results).startswith(f"{len(mutants)} of {len(mutants)} mutants rejected; ")
     assert all(result.case and result.text for result in results)
 
 
@@ -60,7 +75,7 @@ def test_without_a_patch_the_same_machinery_accepts(file):
 
 def test_another_seed_rejects_them_too():
     few = MUTANTS[::7]
-    assert report(score(few, seed=99)) == f"{len(few)} of {len(few)} mutants rejected"
+    assert report(score(few, seed=99)).startswith(f"{len(few)} of {len(few)} mutants rejected; ")
 
 
 def test_the_gradient_check_alone_cannot_see_a_consistent_mistake():
@@ -76,7 +91,8 @@ def softmax_mutant(kind: str, old: str, new: str) -> Mutant:
 
 def test_a_survivor_is_named():
     harmless = softmax_mutant("backward", "    d_S = d_A * A\n", "    d_S = A * d_A\n")
-    assert report(score([harmless])) == "0 of 1 mutants rejected\n  softmax, backward, rule: for this test"
+    assert report(score([harmless])) == ("0 of 1 mutants rejected; the diagnosis names the fault of 0\n"
+                                         "  softmax, backward, rule: for this test")
 
 
 def test_a_mutant_that_raises_does_not_count():
@@ -115,3 +131,21 @@ def test_a_diff_is_read():
 def test_a_bad_diff_is_explained(text, message):
     with pytest.raises(ValueError, match=message):
         list(parse("linear", text))
+
+
+@pytest.mark.parametrize("fault, code, yes", [
+    ("scale", "scaled", True), ("scale", "gate scaled", True), ("scale", "sign", False), ("sign", "sign of the values", True),
+    ("term", "values missing", True), ("zero", "values missing", True), ("sum", "batch sum missing", True),
+    ("place", "swapped with d_K", True), ("place", "unexplained", False), ("row term", "identity broken", False),
+])
+def test_a_code_names_a_fault_or_not(fault, code, yes):
+    assert names(fault, code) is yes
+
+
+def test_the_verdict_is_what_is_said_most_often():
+    assert verdict(["sign", "scaled", "unexplained", "scaled", "unexplained", "unexplained", ""]) == "scaled"
+    assert verdict(["unexplained", ""]) == "" and verdict([]) == ""
+
+
+def test_every_fault_has_its_names():
+    assert set(CODES) == set(FAULTS)

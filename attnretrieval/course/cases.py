@@ -8,7 +8,7 @@ by accident. To add a case, add a function decorated with `@case(forward, backwa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,6 +53,7 @@ from attnretrieval.equations.softmax import softmax, softmax_backward
 from attnretrieval.equations.token_cosine import token_cosine, token_cosine_backward
 from attnretrieval.equations.triplet import VIOLATIONS, triplet_loss, triplet_loss_backward
 from attnretrieval.gradcheck import Report, check_gradient
+from attnretrieval.gradcheck.run import is_float
 from attnretrieval.shapes import check_choice
 
 Inputs = dict[str, Array | None]
@@ -121,10 +122,20 @@ def run_cases(
 ) -> list[Report]:
     """One report a variant. `names` are equations ("pool_max") or their files ("pooling"); None takes all."""
     rng = rng or np.random.default_rng(0)
-    return [
-        c.check(label, inputs, options, rng, name=name, tolerance=tolerance)
-        for name, c in chosen(names).items() for label, (inputs, options) in c.make(rng, np.float64).items()
-    ]
+    return [report for name in chosen(names) for report in run_case(name, rng, tolerance=tolerance)]
+
+
+def run_case(name: str, rng: np.random.Generator, **others: Any) -> list[Report]:
+    """One report a variant of the equation `name`; `others` are arguments of `Case.check`, such as another `backward`."""
+    c = CASES[name]
+    return [c.check(label, inputs, options, rng, name=name, **others)
+            for label, (inputs, options) in c.make(rng, np.float64).items()]
+
+
+def inputs_of(name: str) -> list[str]:
+    """The inputs of an equation that have a gradient, in the order of its formula."""
+    variants = CASES[name].make(np.random.default_rng(0)).values()
+    return list(dict.fromkeys(key for inputs, _ in variants for key, x in inputs.items() if is_float(x)))
 
 
 def chosen(names: Sequence[str] | None = None) -> dict[str, Case]:

@@ -18,11 +18,16 @@ from typing import NamedTuple
 import numpy as np
 
 from attnretrieval.backend import Array
-from attnretrieval.course import reference
+from attnretrieval.course import confused_losses, reference
 from attnretrieval.course.cases import CASES, NO_REGION, Draw, Inputs, Options
+from attnretrieval.course.confusions import CONFUSIONS as FORMULAS
+from attnretrieval.gradcheck.calls import Broken, call_forward
+from attnretrieval.gradcheck.diagnosis import Diagnosis, Wrong, diagnose_output
+from attnretrieval.gradcheck.run import Run, copy_of
 from attnretrieval.shapes import check_choice
 
 EPS = 1e-12                 # the ε of l2_normalise
+CONFUSIONS = {**FORMULAS, "info_nce": confused_losses.info_nce, "triplet_loss": confused_losses.triplet_loss}
 TOLERANCE = 1e-9            # of a value, relative to the largest of its case: loops and products round differently
 
 
@@ -30,6 +35,9 @@ class Value(NamedTuple):
     name: str               # the equation and the case
     error: float            # the largest difference, relative to the largest value
     problem: str            # "" where there is none
+    diagnosis: str = ""     # a short name of the fault; "" where none explains it
+    extreme: bool = False   # one of EXTREMES below
+    raised: Exception | None = None     # as in a Report
 
     @property
     def passed(self) -> bool:
@@ -43,12 +51,21 @@ def check_values(name: str, forward: Callable | None = None, rng: np.random.Gene
     """The equation `name` case by case, small cases first; `forward` stands in for ours."""
     check_choice("equation", name, CASES)
     draw = Draw(rng or np.random.default_rng(0), np.float64)
-    cases = {**CASES[name].make(draw.rng, np.float64), **EXTREMES.get(name, lambda draw: {})(draw)}
+    ordinary, extreme = CASES[name].make(draw.rng, np.float64), EXTREMES.get(name, lambda draw: {})(draw)
+    cases = {**ordinary, **extreme}
     for label, (inputs, options) in sorted(cases.items(), key=lambda item: size(item[1][0])):
         expected = np.asarray(REFERENCES[name](**inputs, **options))
         with np.errstate(all="ignore"):
-            out, _ = (forward or CASES[name].forward)(**inputs, **options)
-        yield _compare(f"{name}, {label}", np.asarray(out), expected)
+            try:
+                mine = {key: copy_of(x) for key, x in inputs.items()}
+                out, _ = call_forward(forward or CASES[name].forward, {**mine, **options})
+            except Broken as broken:
+                yield Value(f"{name}, {label}", np.nan, str(broken), raised=broken.error)
+                continue
+            # the equation itself says what it would give for other arguments
+            call = Run(CASES[name].forward, CASES[name].backward, inputs, options, draw.rng)
+            value = _compare(name, label, out, expected, call)
+        yield value._replace(extreme=label in extreme)
 
 
 def size(inputs: Inputs) -> int:
@@ -56,9 +73,13 @@ def size(inputs: Inputs) -> int:
     return sum(x.size for x in inputs.values() if x is not None)
 
 
-def _compare(name: str, actual: Array, expected: Array) -> Value:
+def _compare(equation: str, label: str, out: Array | tuple[Array, ...], expected: Array, call: Run) -> Value:
+    name = f"{equation}, {label}"
+    if isinstance(out, tuple):
+        return Value(name, np.nan, f"the output is a tuple of {len(out)}, the formula gives one array", "wrong shape")
+    actual = np.asarray(out)
     if actual.shape != expected.shape:
-        return Value(name, np.inf, f"the output has shape {actual.shape}, the formula gives {expected.shape}")
+        return Value(name, np.inf, f"the output has shape {actual.shape}, the formula gives {expected.shape}", "wrong shape")
     if not expected.size:
         return Value(name, 0.0, "")
     difference = np.nan_to_num(np.abs(actual - expected), nan=np.inf, posinf=np.inf)
@@ -67,8 +88,24 @@ def _compare(name: str, actual: Array, expected: Array) -> Value:
         return Value(name, error, "")
     worst = np.unravel_index(int(difference.argmax()), difference.shape)
     where = f" at {[int(i) for i in worst]}" if worst else ""
-    return Value(name, error, f"the largest difference{where}: the formula gives {expected[worst]:.6g}, "
-                              f"the forward gave {actual[worst]:.6g}")
+    problem = f"the largest difference{where}: the formula gives {expected[worst]:.6g}, the forward gave {actual[worst]:.6g}"
+    wrong = Wrong(call, "the output", actual, expected, {}, 10 * TOLERANCE, 1e-3 * float(np.linalg.norm(expected)))
+    found = _confusion(equation, wrong)
+    if found is None and np.all(np.isfinite(actual)):
+        found = diagnose_output(wrong)
+    if found is None:
+        return Value(name, error, problem, "" if np.all(np.isfinite(actual)) else "not finite")
+    return Value(name, error, f"{problem}; {found.text}", found.code)
+
+
+def _confusion(equation: str, wrong: Wrong) -> Diagnosis | None:
+    """A known formula that gives what the forward gave."""
+    if equation not in CONFUSIONS:
+        return None
+    for code, text, supposed in CONFUSIONS[equation](**wrong.run.inputs, **wrong.run.options):
+        if supposed.shape == wrong.expected.shape and not wrong.close(supposed, wrong.expected) and wrong.explains(supposed):
+            return Diagnosis(code, f"it is {text}")
+    return None
 
 
 # --- the loops, laid over batches ------------------------------------------------------------------------------------

@@ -6,12 +6,14 @@
     report.plot().savefig("wrong.png")          # where a wrong gradient is wrong
 
 What it needs: `forward(**inputs, **options) -> (out, cache)` and `backward(d_out, cache) -> Grads`, a NamedTuple in which `d_Q`
-is the gradient of `Q`. `out` is one array or a tuple of arrays; `d_out` then has the same form. Floating-point `inputs` are
-differentiated; None, masks and integers pass through. Floats that have no gradient go to `options`.
+is the gradient of `Q` (or a dict, or a tuple in the order of the inputs). `out` is one array or a tuple of arrays; `d_out` then
+has the same form. Floating-point `inputs` are differentiated; None, masks and integers pass through. Floats that have no
+gradient go to `options`. A pass that raises or returns something else fails the check; the report says in which line.
 
 The gradient is that of L = Σ d_out ∘ out for a random upstream gradient d_out (with ones instead, a softmax has gradient 0 and
 hides its errors). One file a step:
 
+    calls           one call of a pass, and what is told of it when it breaks
     derivatives     complex step and 5-point central difference, on every element or on samples
     compare         error = ‖actual - expected‖ / max(‖actual‖, ‖expected‖, 1e-3 · the largest gradient of the call); the last
                     is for gradients that are 0 in theory and rounding in practice, such as that of a key bias in attention
@@ -25,12 +27,15 @@ hides its errors). One file a step:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from attnretrieval.gradcheck.algebra import check_algebra
+from attnretrieval.gradcheck.calls import Broken
 from attnretrieval.gradcheck.checks import CHECKS
 from attnretrieval.gradcheck.compare import compare, tolerance_for
 from attnretrieval.gradcheck.kinks import check_between, move_away
@@ -41,6 +46,8 @@ __all__ = ["Problem", "Report", "Row", "check_gradient"]
 
 # codes that do not explain a wrong value
 NO_REASON = ("wrong dtype", "shares memory", "inaccurate in float32", "right for one upstream gradient alone")
+# codes that explain a wrong value better than the value does
+CAUSES = ("writes into its inputs", "changes from call to call", "accumulates over calls")
 LIMIT = 1000                # elements of one input up to which each is differentiated
 
 
@@ -55,29 +62,48 @@ def check_gradient(
     step; None derives it from the sizes. `kinks`, `algebra` and `paths` say what is known of the equation: see the files of
     these names. An input of more than `limit` elements is differentiated along random directions and at random elements.
     """
-    options = dict(options or {})
+    options, name = dict(options or {}), name or getattr(forward, "__name__", "forward")
     notes: list[str] = []
     if isinstance(kinks, str) and kinks != "between":
         raise ValueError(f"kinks={kinks!r} is neither 'between' nor a function of the inputs")
     if callable(kinks):
         doubles = {key: x.astype(np.float64) if is_float(x) else x for key, x in inputs.items()}
         inputs = move_away(doubles, options, kinks, rng, notes)
-    run = start(forward, backward, inputs, options, rng)
+    try:
+        run = start(forward, backward, inputs, options, rng)
+    except Broken as broken:
+        return Report(name, [], [str(broken)], tolerance or np.nan, notes, raised=broken.error)
     run.notes = notes
     derived, bound = tolerance_for(run)
     if tolerance is None:
         tolerance = derived
     else:
         bound = ""
-    rows = compare(run, tolerance, limit, kinks == "between", paths)
-    problems = [problem for check in CHECKS for problem in check(run)] + check_algebra(run, algebra)
-    if kinks == "between":
-        problems += check_between(run)
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    broken: dict[str, Broken] = {}
+    with _noted(broken):
+        rows = compare(run, tolerance, limit, kinks == "between", paths)
+    for check in (*CHECKS, partial(check_algebra, algebra=algebra), *([check_between] if kinks == "between" else [])):
+        with _noted(broken):
+            problems += check(run)
     for row in rows:
         _add_problems(row, [problem for problem in problems if problem.input == row.name])
     names = {row.name for row in rows}
-    general = [p.text if p.input is None else f"{p.input}: {p.text}" for p in problems if p.input not in names]
-    return Report(name or getattr(forward, "__name__", "forward"), rows, general, tolerance, run.notes, bound)
+    general = [p for p in problems if p.input not in names]
+    texts = [*map(str, broken.values()), *(p.text if p.input is None else f"{p.input}: {p.text}" for p in general)]
+    codes = [p.code for p in general if p.code is not None]
+    raised = next((first.error for first in broken.values()), None)
+    return Report(name, rows, texts, tolerance, run.notes, bound, codes, raised)
+
+
+@contextmanager
+def _noted(broken: dict[str, Broken]) -> Iterator[None]:
+    """A pass that breaks ends the block, not the check; the same break is told once, of the first call that had it."""
+    try:
+        yield
+    except Broken as found:
+        broken.setdefault(found.what, found)
 
 
 def _add_problems(row: Row, problems: list[Problem]) -> None:
@@ -87,7 +113,10 @@ def _add_problems(row: Row, problems: list[Problem]) -> None:
     row.problems += [problem.text for problem in problems]
     codes = [problem.code for problem in problems if problem.code is not None]
     reasons = [code for code in codes if code not in NO_REASON]
-    if row.diagnosis is None and codes:
+    causes = [code for code in codes if code in CAUSES]
+    if causes:
+        row.diagnosis = causes[0]
+    elif row.diagnosis is None and codes:
         row.diagnosis = (reasons or codes)[0]
     elif row.diagnosis == "unexplained" and reasons:
         row.diagnosis = reasons[0]

@@ -55,14 +55,14 @@ def _changed(run: Run, outs: tuple[Array, ...], grads: dict, what: str, names: I
                 if not relative(y, mine) <= EXACT]
     return problems + [
         Problem(name, f"{what} changes d_{name}", "identity broken") for name in _usable(run, names)
-        if grads[name] is None or not relative(grads[name], run.grads[name], 1e-3 * run.largest) <= EXACT
+        if not relative(grads[name], run.grads[name], 1e-3 * run.largest) <= EXACT
     ]
 
 
 def rows_sum_to_0(run: Run, *names: str) -> list[Problem]:
     return [
-        Problem(name, f"the rows of d_{name} do not sum to 0, though adding a number to a row of {name} changes nothing",
-                "identity broken")
+        Problem(name, f"the rows of d_{name} do not sum to 0, though adding a number to a row of {name} changes nothing: "
+                      "is the row term right?", "rows do not sum to 0")
         for name in _usable(run, names)
         if np.linalg.norm(run.grads[name].sum(axis=-1)) > EXACT * max(np.linalg.norm(run.grads[name]), 1e-3 * run.largest)
     ]
@@ -84,8 +84,8 @@ def scale_invariant(run: Run, *names: str) -> list[Problem]:
         along = (x * d_x).sum(axis=-1)
         size = np.linalg.norm(x, axis=-1) * np.linalg.norm(d_x, axis=-1)
         if np.linalg.norm(along) > EXACT * max(np.linalg.norm(size), 1e-3 * run.largest):
-            problems.append(Problem(name, f"d_{name} has a part along {name}, though the length of {name} does not matter",
-                                    "identity broken"))
+            problems.append(Problem(name, f"d_{name} has a part along {name}, though the length of {name} does not matter: "
+                                          "is the row term of the normalisation right?", "has a part along the input"))
         outs, _ = both(run, {name: 3.0 * x})
         problems += [Problem(None, f"3 · {name} gives another output than {name}, though its length should not matter")
                      for y, mine in zip(outs, run.out, strict=True) if not relative(y, mine) <= EXACT]
@@ -109,8 +109,7 @@ def permutation(run: Run, axes: Mapping[str, int], out_axis: int | None = None) 
     back = np.argsort(order)
     outs = tuple(y if out_axis is None else np.take(y, back, out_axis) for y in outs)
     for name in _usable(run, axes):
-        if grads[name] is not None and grads[name].shape == run.inputs[name].shape:
-            grads[name] = np.take(grads[name], back, axes[name])
+        grads[name] = np.take(grads[name], back, axes[name])
     together = " and ".join(f"axis {axis} of {name}" for name, axis in axes.items())
     return _changed(run, outs, grads, f"another order along {together}", run.floats)
 

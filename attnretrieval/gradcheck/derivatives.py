@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attnretrieval.backend import Array
-from attnretrieval.gradcheck.run import Run, copy_of, is_float, relative, step
+from attnretrieval.gradcheck.calls import Broken
+from attnretrieval.gradcheck.run import Run, copy_of, is_float, parts, relative, step
 
 COMPLEX_STEP = 1e-30
 DIFFERENCE_STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
@@ -91,22 +92,22 @@ def complex_step(run: Run, places: dict[str, Places]) -> dict[str, Slopes] | Non
     """Im L(x + ih) / h; None, and a note, where the forward cannot take complex numbers."""
     # all floating inputs become complex together: a real Y += b would otherwise refuse a complex b
     stepped = {name: x.astype(np.complex128) if is_float(x) else x for name, x in run.inputs.items()}
-    try:
-        at_x = run.outputs(stepped)
-    except Exception as error:  # whatever it raises is the finding
-        run.notes.append(f"the forward fails on complex inputs ({type(error).__name__}: {error}); make it complex-safe; "
-                         "judged by the central difference alone")
-        return None
-    for y, real in zip(at_x, run.out, strict=True):
-        if y.shape != real.shape or relative(y.real, real) > ROUNDING:
-            run.notes.append("forward(complex x).real differs from forward(x); a maximum or a comparison must look at "
-                             "the real part, and abs and norm must be x * x and sqrt; judged by the central difference alone")
-            return None
 
     def slope(name: str, x: Array, v: Array) -> float:
         return run.loss({**stepped, name: step(x, COMPLEX_STEP * 1j, v)}).imag / COMPLEX_STEP
 
-    return {name: _slopes(run, name, places[name], slope) for name in run.floats}
+    try:
+        at_x = run.outputs(stepped)
+        for y, real in zip(at_x, run.out, strict=True):
+            if relative(y.real, real) > ROUNDING:
+                run.notes.append("forward(complex x).real differs from forward(x); a maximum or a comparison must look at the "
+                                 "real part, and abs and norm must be x * x and sqrt; judged by the central difference alone")
+                return None
+        return {name: _slopes(run, name, places[name], slope) for name in run.floats}
+    except Broken as broken:
+        run.notes.append(f"on complex inputs {broken.what}{broken.why and ': '}{broken.why}; make the forward complex-safe; "
+                         "judged by the central difference alone")
+        return None
 
 
 def central_difference(run: Run, places: dict[str, Places]) -> dict[str, Slopes]:
@@ -170,7 +171,37 @@ def jacobian(run: Run, name: str) -> Array | None:
         for _, v in units(x.shape):
             outs = run.outputs({**stepped, name: step(x, COMPLEX_STEP * 1j, v)})
             columns.append(np.concatenate([np.imag(y).ravel() for y in outs]) / COMPLEX_STEP)
-    except Exception:  # not complex-safe: the note says so already
+    except Broken:  # not complex-safe: the note says so already
         return None
     outputs = sum(y.size for y in run.out)
     return np.array(columns).reshape(x.size, outputs).T.reshape(outputs, *x.shape)
+
+
+def gradient_at(run: Run, name: str, arguments: dict[str, Any], actual: Array, room: float) -> Array | None:
+    """The gradient of `name` for other arguments of the same forward, by complex step.
+
+    None where the forward refuses them, and as soon as one element is farther than `room` from `actual`: what is asked is
+    whether this is the gradient that came, and nearly always the first element says no.
+    """
+    stepped = {key: x.astype(np.complex128) if is_float(x) else x for key, x in arguments.items()}
+    x = stepped[name]
+    if x.shape != run.inputs[name].shape:
+        return None
+    d_x = np.empty(x.shape)
+    try:
+        for i, v in units(x.shape):
+            outs = parts(run.forward(**{**stepped, name: step(x, COMPLEX_STEP * 1j, v)})[0])
+            d_x[i] = sum((d * y).sum() for d, y in zip(run.d_out, outs, strict=True)).imag / COMPLEX_STEP
+            if not abs(d_x[i] - actual[i]) <= room:
+                return None
+    except Exception:  # the call makes no sense, so it is not what happened
+        return None
+    return d_x
+
+
+def output_at(run: Run, arguments: dict[str, Any]) -> Array | None:
+    """The output for other arguments of the same forward; None where it refuses them."""
+    try:
+        return np.asarray(run.forward(**arguments)[0])
+    except Exception:  # as above
+        return None

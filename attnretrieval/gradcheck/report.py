@@ -42,6 +42,8 @@ class Report:
     tolerance: float
     notes: list[str] = field(default_factory=list)      # worth knowing, and no fault
     bound: str = ""             # where the tolerance comes from
+    codes: list[str] = field(default_factory=list)      # the faults of the call as a whole, as short names
+    raised: Exception | None = None     # what a pass raised; calls.NoAnswer where it returned something else than it should
 
     @property
     def passed(self) -> bool:
@@ -50,6 +52,8 @@ class Report:
     @property
     def worst_error(self) -> float:
         """The largest complex-step error of any input; nan where one could not be computed."""
+        if self.raised is not None and not self.rows:
+            return np.nan
         return float(np.max([row.complex_error for row in self.rows], initial=0.0))
 
     @property
@@ -64,16 +68,22 @@ class Report:
         return draw(self)
 
     def __str__(self) -> str:
-        width = max([len("input"), *(len(row.name) for row in self.rows)])
-        shapes = [" × ".join(map(str, row.shape)) or "scalar" for row in self.rows]
-        wide = max([len("shape"), *map(len, shapes)])
-        lines = [f"{self.name}: {'passed' if self.passed else 'FAILED'} (tolerance {self.tolerance:.0e}{self.bound})",
-                 f"  {'input':<{width}}  {'shape':<{wide}}  complex step  difference  verdict"]
-        for row, shape in zip(self.rows, shapes, strict=True):
-            verdict = "ok" if row.passed else "WRONG"
-            lines.append(f"  {row.name:<{width}}  {shape:<{wide}}  {row.complex_error:12.1e}  {row.difference_error:10.1e}  "
-                         + verdict)
+        lines = [f"{self.name}: {'passed' if self.passed else 'FAILED'}"]
+        if self.rows:
+            lines[0] += f" (tolerance {self.tolerance:.0e}{self.bound})"
+            lines += self._table()
         lines += [f"  - {text}" for text in self.problems]
         lines += [f"  - {row.name}: {text}" for row in self.rows for text in row.problems]
         lines += [f"  note: {text}" for text in self.notes]
         return "\n".join(lines)
+
+    def _table(self) -> list[str]:
+        width = max([len("input"), *(len(row.name) for row in self.rows)])
+        shapes = [" × ".join(map(str, row.shape)) or "scalar" for row in self.rows]
+        wide = max([len("shape"), *map(len, shapes)])
+        lines = [f"  {'input':<{width}}  {'shape':<{wide}}  complex step  difference  verdict"]
+        for row, shape in zip(self.rows, shapes, strict=True):
+            verdict = "ok" if row.passed else "WRONG"
+            lines.append(f"  {row.name:<{width}}  {shape:<{wide}}  {row.complex_error:12.1e}  {row.difference_error:10.1e}  "
+                         + verdict)
+        return lines

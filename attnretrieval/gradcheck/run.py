@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from attnretrieval.backend import Array
+from attnretrieval.gradcheck.calls import call_backward, call_forward, no_answer
 
 
 @dataclass
 class Run:
     """One forward and one backward in float64, and everything a check needs to do more of them."""
 
-    forward: Callable
-    backward: Callable
+    given_forward: Callable     # as they came; checks call `forward` and `backward`, which look at the answer too
+    given_backward: Callable
     inputs: dict[str, Any]
     options: dict[str, Any]
     rng: np.random.Generator
-    out: tuple[Array, ...]
-    build: Callable             # puts a list of arrays into the form of out
-    d_out: tuple[Array, ...]
-    grads: dict[str, Array | None]
+    out: tuple[Array, ...] = ()
+    build: Callable = tuple     # puts a list of arrays into the form of out
+    d_out: tuple[Array, ...] = ()
+    grads: dict[str, Array | None] = field(default_factory=dict)
     cache: Any = None
     notes: list[str] = field(default_factory=list)
     exact: bool = False         # the forward has a complex-step derivative, and it is the only right one (no tie)
@@ -43,6 +44,25 @@ class Run:
         """The norm of the largest gradient: what is tiny beside it is rounding."""
         return max((float(np.linalg.norm(d_x)) for _, d_x in self.present), default=0.0)
 
+    def forward(self, **arguments: Any) -> tuple[Any, Any]:
+        """One forward: (out, cache). Every call has inputs of the same shapes, so its outputs have the shapes of the first."""
+        out, cache = call_forward(self.given_forward, arguments)
+        shapes, first = ([y.shape for y in arrays] for arrays in (parts(out), self.out))
+        if self.out and shapes != first:
+            raise no_answer(f"the forward gave an output of shape {_listed(first)} and, for inputs of the same shapes, one of "
+                            f"{_listed(shapes)}")
+        return out, cache
+
+    def backward(self, d_out: Sequence[Array], cache: Any) -> dict[str, Array | None]:
+        """One backward: input → gradient, None where there is none. Its shapes are those of the first, as in `forward`."""
+        grads = call_backward(self.given_backward, self.build(d_out), cache, self.floats)
+        for name, d_x in self.grads.items():
+            first, now = ("None" if d is None else f"of shape {d.shape}" for d in (d_x, grads.get(name)))
+            if first != now:
+                raise no_answer(f"the backward gave a d_{name} that is {first} and, for inputs of the same shapes, "
+                                f"one that is {now}")
+        return grads
+
     def outputs(self, inputs: Mapping[str, Any]) -> tuple[Array, ...]:
         return parts(self.forward(**inputs, **self.options)[0])
 
@@ -52,7 +72,7 @@ class Run:
 
     def gradients(self, cache: Any, d_out: tuple[Array, ...] | None = None) -> dict[str, Array | None]:
         """What the backward gives for this upstream gradient; without one, for that of the run."""
-        return numbers(by_name(self.backward(self.build([d.copy() for d in d_out or self.d_out]), cache)))
+        return numbers(self.backward([d.copy() for d in d_out or self.d_out], cache))
 
     def loss(self, inputs: Mapping[str, Any]) -> complex | float:
         """L = Σ d_out ∘ out."""
@@ -66,15 +86,22 @@ def start(forward: Callable, backward: Callable, inputs: Mapping[str, Any], opti
             raise TypeError(f"inputs[{name!r}] is a {type(x).__name__}, expected a NumPy array or None; "
                             "numbers and names go to options, CuPy arrays come back with backend.to_host")
     inputs = {name: x.astype(np.float64) if is_float(x) else x for name, x in inputs.items()}
-    answer = forward(**{name: copy_of(x) for name, x in {**inputs, **options}.items()})
-    if not isinstance(answer, tuple) or len(answer) != 2:
-        raise TypeError(f"forward returned {type(answer).__name__}, expected the pair (out, cache)")
-    out, cache = answer
-    outs = tuple(y.copy() for y in parts(out))
-    d_out = tuple(rng.normal(size=y.shape) for y in outs)
-    run = Run(forward, backward, inputs, options, rng, outs, builder(out), d_out, {}, cache)
-    run.grads = {name: copy_of(d_x) for name, d_x in run.gradients(cache).items()}
+    run = Run(forward, backward, inputs, options, rng)
+    out, run.cache = run.forward(**run.arguments())
+    run.out, run.build = tuple(y.copy() for y in parts(out)), builder(out)
+    run.d_out = tuple(rng.normal(size=y.shape) for y in run.out)
+    grads = run.gradients(run.cache)
+    if any(y.dtype.kind == "c" for y in run.out):
+        raise no_answer("the forward gave complex numbers for real inputs")
+    for name, d_x in grads.items():
+        if d_x is not None and d_x.dtype.kind == "c":
+            raise no_answer(f"the backward gave complex numbers as d_{name}, and all that it was given is real")
+    run.grads = {name: copy_of(d_x) for name, d_x in grads.items()}
     return run
+
+
+def _listed(shapes: list[tuple[int, ...]]) -> str:
+    return ", ".join(map(str, shapes))
 
 
 def copy_of(x: Any) -> Any:
@@ -99,12 +126,6 @@ def builder(out: Any) -> Callable:
     if not isinstance(out, tuple):
         return lambda arrays: arrays[0]
     return type(out)._make if hasattr(out, "_make") else tuple
-
-
-def by_name(grads: Any) -> dict[str, Array | None]:
-    if not hasattr(grads, "_asdict") or not all(name.startswith("d_") for name in grads._fields):
-        raise TypeError(f"backward returned {type(grads).__name__}, expected a NamedTuple with fields d_<input>")
-    return {name[2:]: None if g is None else np.asarray(g) for name, g in grads._asdict().items()}
 
 
 def numbers(grads: dict[str, Array | None]) -> dict[str, Array | None]:

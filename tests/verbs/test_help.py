@@ -62,5 +62,6 @@ def test_trace(say, line):
 def test_interruption(say, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
-    monkeypatch.setattr("attnretrieval.verbs.gradcheck.run_cases", interrupted)
-    assert say("gradcheck") == (130, "", ["attnretrieval: interrupted"])
+    monkeypatch.setattr("attnretrieval.verbs.gradcheck.run_case", interrupted)
+    said = say("gradcheck")
+    assert (said.code, said.errors) == (130, ["attnretrieval: interrupted"])

@@ -238,10 +238,10 @@ def test_gradcheck_fails(say, monkeypatch):
     class Grads(NamedTuple):
         d_X: Any
 
-    def wrong(names, rng):
+    def wrong(name, rng):
         return [check_gradient(lambda X: (2 * X, None), lambda d_Y, _: Grads(3 * d_Y), {"X": rng.random(3)}, rng=rng)]
-    monkeypatch.setattr("attnretrieval.verbs.gradcheck.run_cases", wrong)
-    said = say("gradcheck")
+    monkeypatch.setattr("attnretrieval.verbs.gradcheck.run_case", wrong)
+    said = say("gradcheck linear")
     assert said.code == 1 and said.errors == [] and "0 of 1 cases passed" in said.out
 
 

@@ -22,7 +22,7 @@ or stay must occur in the source exactly once.
                 values that a gradient check does not look at
 
     results = score()
-    print(report(results))          # "459 of 459 mutants rejected", and those that were not
+    print(report(results))          # "459 of 459 mutants rejected, ... named", and those that were not
 
 A mutant that raises is not counted as rejected: it would be noticed without any check.
 """
@@ -31,15 +31,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
+from itertools import islice
 from types import FunctionType, ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
 from attnretrieval.course.cases import CASES, Case
+from attnretrieval.course.mutants.naming import names, verdict
 from attnretrieval.course.values import check_values, size
 
 KINDS = ("backward", "forward")
+CASES_A_MUTANT = 3              # failing cases whose diagnoses are counted
 
 FAULTS = {
     "scale": "a constant factor is missing or wrong",
@@ -80,10 +83,22 @@ class Result(NamedTuple):
     by: str                     # "gradient", "values", "" if nothing rejects it, or the name of an exception
     case: str                   # the first case that failed
     text: str                   # what the check said
+    diagnosis: str = ""         # the fault that it named most often, see naming.py
 
     @property
     def rejected(self) -> bool:
         return self.by in ("gradient", "values")
+
+    @property
+    def named(self) -> bool:
+        return self.rejected and names(self.mutant.fault, self.diagnosis)
+
+
+class Failure(NamedTuple):
+    case: str
+    text: str                   # what the check said
+    codes: tuple[str, ...]      # the faults that it named
+    raised: Exception | None    # what a pass raised
 
 
 # --- reading the patches ----------------------------------------------------------------------------------------------
@@ -165,41 +180,66 @@ def score(mutants: Sequence[Mutant] | None = None, seed: int = 0) -> list[Result
 
 
 def judge(mutant: Mutant, seed: int = 0) -> Result:
-    """What the check that this mutant must fail says about it."""
-    cases = load(mutant)
-    check = first_wrong_gradient if mutant.kind == "backward" else first_wrong_value
-    try:
-        with np.errstate(all="ignore"):
-            case, text = check(cases, np.random.default_rng(seed))
-    except Exception as error:  # a mutant may raise whatever it likes; what it raises is the result
-        return Result(mutant, type(error).__name__, "", str(error))
+    """What the check that this mutant must fail says about it; the diagnosis is that of its three largest failing cases."""
+    failures = wrong_gradients if mutant.kind == "backward" else wrong_values
+    with np.errstate(all="ignore"):
+        try:
+            cases, raised = load(mutant), None
+            every = failures(cases, np.random.default_rng(seed), largest_first=True)
+            found = list(islice((failure for failure in every if failure.raised is None), CASES_A_MUTANT))
+            if not found:
+                raised = next((failure.raised for failure in failures(cases, np.random.default_rng(seed))), None)
+        except Exception as error:  # the module itself may raise
+            found, raised = [], error
+    if not found:       # a case that raises rejects nothing
+        return Result(mutant, type(raised).__name__ if raised else "", "", str(raised or ""))
     by = {"backward": "gradient", "forward": "values"}[mutant.kind]
-    return Result(mutant, by if case else "", case, text)
+    return Result(mutant, by, found[0].case, found[0].text, verdict(code for failure in found for code in failure.codes))
+
+
+def wrong_gradients(cases: dict[str, Case], rng: np.random.Generator, largest_first: bool = False) -> Iterator[Failure]:
+    """The cases on which the gradient check fails, small ones first."""
+    variants = [(name, label, c, inputs, options) for name, c in cases.items()
+                for label, (inputs, options) in c.make(rng, np.float64).items()]
+    for name, label, c, inputs, options in sorted(variants, key=lambda variant: size(variant[3]), reverse=largest_first):
+        report = c.check(label, inputs, options, rng, name=name)
+        if not report.passed:
+            codes = (*report.diagnosis.values(), *report.codes)
+            yield Failure(f"{name}, {label}", str(report), codes, report.raised)
+
+
+def wrong_values(cases: dict[str, Case], rng: np.random.Generator, largest_first: bool = False) -> Iterator[Failure]:
+    """The cases on which a forward differs from its formula, small ones first."""
+    for name, c in cases.items():
+        values = [value for value in check_values(name, c.forward, rng) if not value.passed]
+        rare = all(value.extreme for value in values)
+        for value in values[::-1] if largest_first else values:
+            code = "only for extreme inputs" if rare else value.diagnosis
+            yield Failure(value.name, str(value), (code,), value.raised)
 
 
 def first_wrong_gradient(cases: dict[str, Case], rng: np.random.Generator) -> tuple[str, str]:
-    """The first case on which the gradient check fails, and its report; ("", "") if none does."""
-    variants = [(name, label, c, inputs, options) for name, c in cases.items()
-                for label, (inputs, options) in c.make(rng, np.float64).items()]
-    for name, label, c, inputs, options in sorted(variants, key=lambda variant: size(variant[3])):
-        report = c.check(label, inputs, options, rng, name=name)
-        if not report.passed:
-            return f"{name}, {label}", str(report)
-    return "", ""
+    """The first case on which the gradient check fails, and its report; ("", "") if none does. What a pass raises is raised."""
+    return _first(wrong_gradients(cases, rng))
 
 
 def first_wrong_value(cases: dict[str, Case], rng: np.random.Generator) -> tuple[str, str]:
-    """The first case on which a forward differs from its formula, and how; ("", "") if none does."""
-    for name, c in cases.items():
-        for value in check_values(name, c.forward, rng):
-            if not value.passed:
-                return value.name, str(value)
-    return "", ""
+    """The first case on which a forward differs from its formula, and how; ("", "") if none does. What it raises is raised."""
+    return _first(wrong_values(cases, rng))
+
+
+def _first(failures: Iterator[Failure]) -> tuple[str, str]:
+    failure = next(failures, None)
+    if failure is None:
+        return "", ""
+    if failure.raised is not None:
+        raise failure.raised
+    return failure.case, failure.text
 
 
 def report(results: Sequence[Result]) -> str:
-    """The score, and one line for every mutant that was not rejected."""
+    """The score, how many faults the diagnosis names, and one line for every mutant that was not rejected."""
     survivors = [f"  {result.mutant}" + (f" (raises {result.by}: {result.text})" if result.by else "")
                  for result in results if not result.rejected]
-    rejected = len(results) - len(survivors)
-    return "\n".join([f"{rejected} of {len(results)} mutants rejected", *survivors])
+    rejected, named = len(results) - len(survivors), sum(result.named for result in results)
+    return "\n".join([f"{rejected} of {len(results)} mutants rejected; the diagnosis names the fault of {named}", *survivors])
