@@ -18,9 +18,7 @@ import numpy as np
 
 from attnretrieval.backend import Array, module_of, to_host
 from attnretrieval.equations.softmax import softmax
-
-# Below this size of a logit exp neither overflows nor loses a row, in float32: e^40 = 2e17, and float32 ends at 3e38.
-SAFE = 40.0
+from attnretrieval.fast.softmax import RANGE
 
 
 class Group(NamedTuple):
@@ -108,7 +106,7 @@ def listed(items: np.ndarray, lengths: np.ndarray, like: Array) -> Group:
 
 
 def _group(items: slice | np.ndarray, tokens: slice | Array, lengths: np.ndarray, like: Array) -> Group:
-    xp, dtype = module_of(like), like.real.dtype
+    xp, dtype = module_of(like), like.dtype
     inner = np.cumsum(lengths)
     segments = tuple(slice(int(end - length), int(end)) for end, length in zip(inner, lengths, strict=True))
     owner = np.repeat(np.arange(len(lengths)), lengths)
@@ -120,14 +118,14 @@ def _group(items: slice | np.ndarray, tokens: slice | Array, lengths: np.ndarray
 
 def is_safe(S: Array) -> bool:
     """Whether exp may be taken of these logits without subtracting a maximum."""
-    return S.size == 0 or bool((abs(S.real) <= SAFE).all())
+    return S.size == 0 or bool(S.max() <= RANGE) and bool(S.min() >= -RANGE)
 
 
 def softmax_in_items(S: Array, group: Group, E: Array | None = None) -> Array:
     """softmax of S (..., R) over the tokens of each item. `E`: exp(S) where the caller has it already.
 
-    exp(S) over the sum in the item needs no maximum while the logits are small, which is nearly always. Where they are not,
-    the plain softmax goes item by item.
+    exp(S) over the sum in the item needs no maximum while logits are small (fast/softmax.py). Where they are not, the plain
+    softmax goes item by item.
     """
     xp = module_of(S)
     if E is None and is_safe(S):

@@ -47,7 +47,7 @@ def largest_backward(d_g: Array, F: Array, query: BlockSide, d_query: BlockSide)
     d_F = xp.zeros_like(F)
     for a, segment in enumerate(query.group.segments):
         if segment.stop > segment.start:
-            first = F[:, segment].real.argmax(axis=1)                  # (c, d): of equal ones the first
+            first = F[:, segment].argmax(axis=1)                  # (c, d): of equal ones the first
             tokens = xp.arange(segment.stop - segment.start).reshape(1, -1, 1)
             d_F[:, segment] = (tokens == first[:, None]) * d_g[:, a, None]
     return _through_offset(d_F, query, d_query)
