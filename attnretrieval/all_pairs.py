@@ -12,6 +12,7 @@ the backward: memory is that of one block. Results do not depend on the block be
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attnretrieval.backend import Array, module_of
@@ -19,6 +20,7 @@ from attnretrieval.blocks import blocks, spans
 from attnretrieval.equations.cosine import CosineCache, cosine_similarity, cosine_similarity_backward
 from attnretrieval.equations.token_cosine import token_cosine
 from attnretrieval.fast import pairs_fused, pairs_token_cosine
+from attnretrieval.fast.pairs_blocks import Kind, pair_scores, scores, scores_backward
 from attnretrieval.shapes import ShapeError
 
 if TYPE_CHECKING:
@@ -143,9 +145,12 @@ def _each_with_all(texts: Encoded) -> Encoded:
     return type(texts)(*(x[:, None] for x in texts))
 
 
+def _of_kind(serves: Callable[[Model], bool], kind: Kind) -> Form:
+    return Form(serves, *(partial(function, kind) for function in (scores, scores_backward, pair_scores)))
+
+
 FORMS = {
-    "token_cosine": Form(pairs_token_cosine.serves, pairs_token_cosine.scores, pairs_token_cosine.scores_backward,
-                         pairs_token_cosine.pair_scores),
-    "fused": Form(pairs_fused.serves, pairs_fused.scores, pairs_fused.scores_backward, pairs_fused.pair_scores),
+    "token_cosine": _of_kind(pairs_token_cosine.serves, pairs_token_cosine.TOKEN_COSINE),
+    "fused": _of_kind(pairs_fused.serves, pairs_fused.FUSED),
     "plain": Form(lambda model: True, plain_scores, plain_scores_backward, plain_pairs),
 }

@@ -24,7 +24,7 @@ from attnretrieval.fast.pairs_packed import Group, is_safe, softmax_in_items, so
 
 
 class PairAttention(NamedTuple):
-    P: Array | None                 # cosine logits only
+    P: Array
     t2v: Array                      # (R_t, R_v) A_t2v
     v2t: Array                      # (R_t, R_v) A_v2t, transposed
 
@@ -34,7 +34,7 @@ def pair_attention(T: Array, V: Array, t: Group, v: Group, scales: tuple[Array, 
     P = _all_logits(T, V)                                              # (1)
     if scales is None:
         E = module_of(P).exp(P) if is_safe(P) else None
-        return PairAttention(None, softmax_in_items(P, v, E), _in_columns(P, t, E))
+        return PairAttention(P, softmax_in_items(P, v, E), _in_columns(P, t, E))
     return PairAttention(P, softmax_in_items(scales[0] * P, v), _in_columns(scales[1] * P, t))
 
 

@@ -82,6 +82,12 @@ def lengths_of(mask: Array) -> np.ndarray:
     return to_host(mask.sum(axis=1))
 
 
+def segments_of(lengths: np.ndarray) -> tuple[slice, ...]:
+    """Where the tokens of each item lie, one item after the other."""
+    ends = np.cumsum(lengths)
+    return tuple(slice(int(end - length), int(end)) for end, length in zip(ends, lengths, strict=True))
+
+
 def groups(lengths: np.ndarray, count: int, like: Array) -> list[Group]:
     """All items, in order, in `count` groups of nearly as many items each."""
     ends = np.cumsum(lengths)
@@ -106,19 +112,17 @@ def listed(items: np.ndarray, lengths: np.ndarray, like: Array) -> Group:
 
 
 def _group(items: slice | np.ndarray, tokens: slice | Array, lengths: np.ndarray, like: Array) -> Group:
-    xp, dtype = module_of(like), like.dtype
-    inner = np.cumsum(lengths)
-    segments = tuple(slice(int(end - length), int(end)) for end, length in zip(inner, lengths, strict=True))
+    xp, dtype = module_of(like), like.real.dtype
     owner = np.repeat(np.arange(len(lengths)), lengths)
     member = (owner[:, None] == np.arange(len(lengths))).astype(dtype)
     share = (1 / np.maximum(lengths, 1)[:, None]).astype(dtype)
     mean = np.ascontiguousarray(share * member.T)
-    return Group(items, tokens, segments, *(xp.asarray(x) for x in (owner, member, share, mean)))
+    return Group(items, tokens, segments_of(lengths), *(xp.asarray(x) for x in (owner, member, share, mean)))
 
 
 def is_safe(S: Array) -> bool:
     """Whether exp may be taken of these logits without subtracting a maximum."""
-    return S.size == 0 or bool(S.max() <= RANGE) and bool(S.min() >= -RANGE)
+    return S.size == 0 or bool(S.real.max() <= RANGE) and bool(S.real.min() >= -RANGE)
 
 
 def softmax_in_items(S: Array, group: Group, E: Array | None = None) -> Array:

@@ -11,13 +11,12 @@ to that of the other side, which takes them as context.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from attnretrieval.backend import Array, module_of
 from attnretrieval.equations.axes import swap
-from attnretrieval.equations.cosine import L2Cache, l2_normalise, l2_normalise_backward
+from attnretrieval.equations.cosine import l2_normalise, l2_normalise_backward
+from attnretrieval.fast.pairs_blocks import Side
 from attnretrieval.fast.pairs_packed import BlockSide, lengths_of, pack, real_tokens, unpack
 
 if TYPE_CHECKING:
@@ -27,22 +26,7 @@ if TYPE_CHECKING:
 OTHER = {"t": "v", "v": "t"}
 
 
-class FusedSide(NamedTuple):
-    """One side of the matrix."""
-
-    whole: BlockSide                # of all items
-    lengths: np.ndarray             # of the items, on the host
-    H: Array                        # (R, d) real tokens
-    rows: Array | None              # where they stand among all; None where all are real
-    shape: tuple[int, ...]          # of H with its padding
-    normalised: L2Cache | None      # the tokens of cosine logits
-
-    def for_backward(self) -> FusedSide:
-        """With what only the backward needs."""
-        return self._replace(whole=self.whole._replace(values_T=module_of(self.H).ascontiguousarray(swap(self.whole.values))))
-
-
-def prepare(model: Model, side: str, items: Encoded) -> FusedSide:
+def prepare(model: Model, side: str, items: Encoded, matrix: bool) -> Side:
     """The texts (`side` "t") or the images ("v")."""
     config = model.config
     rows, lengths = real_tokens(items.mask), lengths_of(items.mask)
@@ -54,7 +38,8 @@ def prepare(model: Model, side: str, items: Encoded) -> FusedSide:
         tokens = H * (1 / math.sqrt(H.shape[-1])) if side == "t" else H
     base, values, offset = _maps(model, side, H)
     u = model.parameters.under(f"pool_{side}").get("u")
-    return FusedSide(BlockSide(None, tokens, base, values, None, offset, u), lengths, H, rows, items.H.shape, normalised)
+    values_T = module_of(H).ascontiguousarray(swap(values)) if matrix else None
+    return Side(BlockSide(None, tokens, base, values, values_T, offset, u), lengths, H, rows, items.H.shape, normalised)
 
 
 def _maps(model: Model, side: str, H: Array) -> tuple[Array, Array, Array | None]:
@@ -80,10 +65,10 @@ def _weights(parameters: Parameters, side: str) -> tuple[Array, Array, Array]:
     return W[: len(b)], b, parameters[f"fuse_{OTHER[side]}.W"][len(b) :]
 
 
-def prepare_backward(model: Model, side: str, d: BlockSide, forward: FusedSide, gradient: Parameters) -> Array:
+def prepare_backward(model: Model, side: str, d: BlockSide, forward: Side, gradient: Parameters) -> Array:
     """d_H (N, n, d) from the gradients of what was computed once an item."""
-    if forward.normalised is not None:
-        (d_H,) = l2_normalise_backward(d.tokens, forward.normalised)
+    if forward.cache is not None:
+        (d_H,) = l2_normalise_backward(d.tokens, forward.cache)
     else:
         d_H = d.tokens * (1 / math.sqrt(d.tokens.shape[-1])) if side == "t" else d.tokens
     d_H = d_H + _maps_backward(model, side, d, forward.H, gradient)

@@ -8,7 +8,7 @@ import pytest
 from attnretrieval import all_pairs
 from attnretrieval.all_pairs import FORMS, form_of, score_pairs
 from attnretrieval.backend import to_host
-from attnretrieval.fast import pairs_contexts, pairs_fused
+from attnretrieval.fast import pairs_blocks, pairs_contexts
 from attnretrieval.fast.threads import set_threads
 from attnretrieval.model import Encoded, Model
 from attnretrieval.parameters import Parameters
@@ -65,13 +65,13 @@ def test_in_float32(fusion):
 
 @pytest.mark.parametrize("kept", [0, 10**9])
 def test_what_is_not_kept_is_computed_again(kept, monkeypatch):
-    monkeypatch.setattr(pairs_fused, "KEPT_BYTES", kept)
+    monkeypatch.setattr(pairs_blocks, "KEPT_BYTES", kept)
     rng = np.random.default_rng(4)
     model = make_model(rng, 3, cross_logits="cosine")
     texts, images = draw_items(rng, 5, 4, 3), draw_items(rng, 4, 6, 3)
-    _, cache = pairs_fused.scores(model, texts, images)
+    _, cache = FUSED.scores(model, texts, images, None, True)
     assert all((block.A is None) == (kept == 0) for block in cache.blocks)
-    assert pairs_fused.scores(model, texts, images, keep=False)[1] is None
+    assert FUSED.scores(model, texts, images, None, False)[1] is None
     same_pairs(FUSED, model, texts, images, rng)
 
 
@@ -103,8 +103,8 @@ def test_a_list_of_pairs(fusion, swapped, monkeypatch):
     S = plain(model, texts, images, np.ones((6, 6)))[0]
     few, many = rng.integers(0, 2, 30), rng.integers(0, 6, 30)         # with repetitions, in no order
     t_index, v_index = (many, few) if swapped else (few, many)
-    for candidates in (pairs_fused.CANDIDATES, 1, 50):
-        monkeypatch.setattr(pairs_fused, "CANDIDATES", candidates)
+    for candidates in (pairs_blocks.CANDIDATES, 1, 50):
+        monkeypatch.setattr(pairs_blocks, "CANDIDATES", candidates)
         close(score_pairs(model, texts, images, t_index, v_index), S[t_index, v_index])
         close(score_pairs(model, texts, images, np.arange(6), np.arange(6)), np.diagonal(S).copy())
     assert score_pairs(model, texts, images, t_index[:0], v_index[:0]).shape == (0,)
