@@ -47,7 +47,7 @@ class Side(NamedTuple):
 class Kind(NamedTuple):
     """One kind of score."""
 
-    prepare: Callable[..., Side]    # (model, "t" or "v", items, matrix): matrix = for all pairs, not for a list
+    prepare: Callable[..., Side]    # (model, "t" or "v", items, often): often = each in many pairs
     score: Callable[..., Any]       # (model, A, t, v) → s (a, b), what the backward needs of the block
     backward: Callable[..., Any]    # (model, d_s, kept, A, t, v, d_t, d_v) → d_A_t2v, d_A_v2t, d_P or None
     prepare_backward: Callable[..., Array]  # (model, "t" or "v", gradients of whole, side, gradient) → d_H
@@ -132,8 +132,8 @@ def pair_scores(
     like = xp.empty(0, texts.H.dtype)
     s = np.empty(len(t_index), texts.H.dtype)
     t_index, v_index = to_host(t_index), to_host(v_index)
-    t, v = kind.prepare(model, "t", texts, False), kind.prepare(model, "v", images, False)
     by_text = len(np.unique(t_index)) <= len(np.unique(v_index))
+    t, v = kind.prepare(model, "t", texts, by_text), kind.prepare(model, "v", images, not by_text)
     one, many, of_one, of_many = (t, v, t_index, v_index) if by_text else (v, t, v_index, t_index)
     size = max(1, CANDIDATES // max(1, int(many.lengths.max(initial=1)) * many.H.shape[-1]))
 

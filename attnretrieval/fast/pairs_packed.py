@@ -112,7 +112,7 @@ def listed(items: np.ndarray, lengths: np.ndarray, like: Array) -> Group:
 
 
 def _group(items: slice | np.ndarray, tokens: slice | Array, lengths: np.ndarray, like: Array) -> Group:
-    xp, dtype = module_of(like), like.real.dtype
+    xp, dtype = module_of(like), like.dtype
     owner = np.repeat(np.arange(len(lengths)), lengths)
     member = (owner[:, None] == np.arange(len(lengths))).astype(dtype)
     share = (1 / np.maximum(lengths, 1)[:, None]).astype(dtype)
@@ -122,7 +122,7 @@ def _group(items: slice | np.ndarray, tokens: slice | Array, lengths: np.ndarray
 
 def is_safe(S: Array) -> bool:
     """Whether exp may be taken of these logits without subtracting a maximum."""
-    return S.size == 0 or bool(S.real.max() <= RANGE) and bool(S.real.min() >= -RANGE)
+    return S.size == 0 or bool(S.max() <= RANGE) and bool(S.min() >= -RANGE)
 
 
 def softmax_in_items(S: Array, group: Group, E: Array | None = None) -> Array:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 OTHER = {"t": "v", "v": "t"}
 
 
-def prepare(model: Model, side: str, items: Encoded, matrix: bool) -> Side:
-    """The texts (`side` "t") or the images ("v")."""
+def prepare(model: Model, side: str, items: Encoded, often: bool) -> Side:
+    """The texts (`side` "t") or the images ("v"); `often`: for all pairs of a matrix, whose backward wants values_T."""
     config = model.config
     rows, lengths = real_tokens(items.mask), lengths_of(items.mask)
     H = pack(items.H, rows)
@@ -38,7 +38,7 @@ def prepare(model: Model, side: str, items: Encoded, matrix: bool) -> Side:
         tokens = H * (1 / math.sqrt(H.shape[-1])) if side == "t" else H
     base, values, offset = _maps(model, side, H)
     u = model.parameters.under(f"pool_{side}").get("u")
-    values_T = module_of(H).ascontiguousarray(swap(values)) if matrix else None
+    values_T = module_of(H).ascontiguousarray(swap(values)) if often else None
     return Side(BlockSide(None, tokens, base, values, values_T, offset, u), lengths, H, rows, items.H.shape, normalised)
 
 

@@ -9,8 +9,8 @@ and everything that depends on one item only computed once an item:
     (4)  c_i    = (2) / √((3) + ε)
     (5)  s      = ½ Σ_i a_i c_i + ½ the same of the other direction
 
-Of dot logits P = H Kᵀ/√d, so x = √d / ‖H_i‖ and y = 1; of cosine logits P = Ĥ K̂ᵀ, so x = 1 and y = ‖K_j‖. In a list of pairs an
-item is seldom met twice: K Kᵀ would cost more than it saves, and (3) is taken from C.
+Of dot logits P = H Kᵀ/√d, so x = √d / ‖H_i‖ and y = 1; of cosine logits P = Ĥ K̂ᵀ, so x = 1 and y = ‖K_j‖. For the candidates
+of a query, each in one pair, K Kᵀ would cost more than it saves: there (3) is taken from C.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TokenSide(NamedTuple):
     x: Array                        # (R,) as queries
     y: Array                        # (R,) as keys
     a: Array                        # (R,) the weights of the tokens in the score
-    gram: Array | None              # (R, longest): K_i·K_j with the tokens j of the same item; None in a list of pairs
+    gram: Array | None              # (R, longest): K_i·K_j with the tokens j of the same item; None where they are in few pairs
     H: Array | None                 # (R, d), where there is no gram
 
     def of(self, group: Group) -> TokenSide:
@@ -54,7 +54,7 @@ class Direction(NamedTuple):
     """One direction of a block: queries of a items look at keys of b items."""
 
     N: Array                        # (R, R_key)
-    AG: Array | None                # (R, R_key) A K Kᵀ; None in a list of pairs
+    AG: Array | None                # (R, R_key) A K Kᵀ; None without a gram
     sums: Array                     # (R, b) Σ_j N_ij y_j
     r_C: Array                      # (R, b)
     c: Array                        # (R, b)
@@ -62,8 +62,7 @@ class Direction(NamedTuple):
 
 def serves(model: Model) -> bool:
     config = model.config
-    return (model.wants_fast and config.paired_score == "token_cosine"
-            and config.cross_heads == 1 and not config.cross_projections)
+    return model.fast and config.paired_score == "token_cosine" and config.cross_heads == 1 and not config.cross_projections
 
 
 def token_cosine_score(model: Model, A: PairAttention, t: TokenSide, v: TokenSide):
@@ -140,8 +139,8 @@ def _gram(side: TokenSide, segment: slice) -> Array:
 # ---- once an item ----------------------------------------------------------------------------------------------------
 
 
-def prepare(model: Model, name: str, items: Encoded, matrix: bool) -> Side:
-    """The texts (`name` "t") or the images ("v"); the gram only for a matrix of pairs."""
+def prepare(model: Model, name: str, items: Encoded, often: bool) -> Side:
+    """The texts (`name` "t") or the images ("v"); the gram where each is in many pairs."""
     xp = module_of(items.H)
     rows, lengths = real_tokens(items.mask), lengths_of(items.mask)
     H = pack(items.H, rows)
@@ -156,11 +155,11 @@ def prepare(model: Model, name: str, items: Encoded, matrix: bool) -> Side:
         x = scale / xp.sqrt((H * H) @ xp.ones(H.shape[-1], H.dtype) + EPS)
         y = xp.ones_like(x)
     gram = None
-    if matrix:
+    if often:
         gram = xp.zeros((len(H), max(1, int(lengths.max()))), H.dtype)
         for segment in segments_of(lengths):
             gram[segment, : segment.stop - segment.start] = H[segment] @ H[segment].T
-    whole = TokenSide(None, tokens, x, y, pack(a[..., None], rows)[:, 0], gram, None if matrix else H)
+    whole = TokenSide(None, tokens, x, y, pack(a[..., None], rows)[:, 0], gram, None if often else H)
     return Side(whole, lengths, H, rows, items.H.shape, (cache, weighed))
 
 
