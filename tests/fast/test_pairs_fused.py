@@ -7,14 +7,11 @@ import pytest
 
 from attnretrieval import all_pairs
 from attnretrieval.all_pairs import FORMS, form_of, score_pairs
-from attnretrieval.backend import to_host
 from attnretrieval.fast import pairs_blocks, pairs_contexts
 from attnretrieval.fast.threads import set_threads
-from attnretrieval.model import Encoded, Model
-from attnretrieval.parameters import Parameters
+from attnretrieval.model import Model
 from tests.fast.forms import close
 from tests.fast.pairs import draw_items, draw_sides, make_model, plain, same_pairs, through
-from tests.standin_cupy import ndarray
 
 FUSED = FORMS["fused"]
 FUSIONS = ("add", "concat", "gate")
@@ -108,25 +105,6 @@ def test_a_list_of_pairs(fusion, swapped, monkeypatch):
         close(score_pairs(model, texts, images, t_index, v_index), S[t_index, v_index])
         close(score_pairs(model, texts, images, np.arange(6), np.arange(6)), np.diagonal(S).copy())
     assert score_pairs(model, texts, images, t_index[:0], v_index[:0]).shape == (0,)
-
-
-@pytest.mark.parametrize("fusion", FUSIONS)
-def test_it_runs_on_the_device(fusion, cupy_standin):
-    rng = np.random.default_rng(7)
-    for pooling in POOLINGS[::4]:
-        model = make_model(rng, 4, pooling, fusion=fusion, cross_logits="cosine")
-        texts, images = draw_items(rng, 5, 4, 4), draw_items(rng, 4, 6, 4)
-        d_S = rng.normal(size=(5, 4))
-        here = (*through(FUSED, model, texts, images, d_S), FUSED.pairs(model, texts, images, np.arange(4), np.arange(4)))
-        there = Model(model.config, Parameters(model.parameters.shapes, cupy_standin.asarray(model.parameters.flat)))
-        assert form_of(there) == "plain"                               # many small products are not for a GPU
-        texts, images = (Encoded(*(cupy_standin.asarray(x) for x in side)) for side in (texts, images))
-        index = cupy_standin.arange(4)
-        gone = (*through(FUSED, there, texts, images, cupy_standin.asarray(d_S)),
-                FUSED.pairs(there, texts, images, index, index))
-        for x, y in zip(gone, here, strict=True):
-            assert isinstance(x, ndarray)
-            np.testing.assert_allclose(to_host(x), y, rtol=1e-12, atol=1e-14)
 
 
 def test_which_form_serves_which_model():
