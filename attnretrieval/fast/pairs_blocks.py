@@ -5,7 +5,7 @@
                      (2)  s of every pair from them                                     score
 
 `Kind` names these functions for one kind of score. The backward goes the same way upwards. Of the forward it keeps (1), 3 n m
-numbers a pair, while the batch is not large and the kind wants it; what else it needs of a pair is the kind's.
+numbers a pair, while the batch is not large; what else it needs of a pair is the kind's.
 
 Blocks are shared out over threads (threads.py). Each thread adds up gradients of its own, and these are added in a fixed order.
 """
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from attnretrieval.parameters import Parameters
 
 ELEMENTS = 56_000                   # numbers in the tokens of a group: what a block works on stays in the cache
-KEPT_BYTES = 128_000_000            # of the attention of all pairs; where it takes more, the backward computes it again
 CANDIDATES = 200_000                # numbers in the tokens of the candidates of one query that are scored together
 
 
@@ -51,7 +50,7 @@ class Kind(NamedTuple):
     score: Callable[..., Any]       # (model, A, t, v) → s (a, b), what the backward needs of the block
     backward: Callable[..., Any]    # (model, d_s, kept, A, t, v, d_t, d_v) → d_A_t2v, d_A_v2t, d_P or None
     prepare_backward: Callable[..., Array]  # (model, "t" or "v", gradients of whole, side, gradient) → d_H
-    keeps_A: Callable[..., bool]    # (model)
+    keeps: Callable[..., int]       # (model) → bytes: attention that takes more is computed again in the backward
 
 
 class Block(NamedTuple):
@@ -75,7 +74,7 @@ def scores(
     t, v = kind.prepare(model, "t", texts, True), kind.prepare(model, "v", images, True)
     pairs = list(product(_groups(t, size_t), _groups(v, size_v)))
     S = module_of(texts.H).empty((len(texts.H), len(images.H)), texts.H.dtype)
-    keep_A = kind.keeps_A(model) and 3 * len(t.H) * v.H[:, :1].nbytes <= KEPT_BYTES
+    keep_A = 3 * len(t.H) * v.H[:, :1].nbytes <= kind.keeps(model)
 
     def work(here: slice) -> list[Block]:
         blocks = []

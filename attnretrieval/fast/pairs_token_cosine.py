@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from attnretrieval.model import Encoded, Model
     from attnretrieval.parameters import Parameters
 
+KEPT_BYTES = 128_000_000
+
 
 class TokenSide(NamedTuple):
     """What the tokens of one side bring into a block, or the gradients of that."""
@@ -183,4 +185,4 @@ def prepare_backward(model: Model, name: str, d: TokenSide, side: Side, gradient
     return d_H + model.token_weights_backward(name, d_a, weighed, gradient)
 
 
-TOKEN_COSINE = Kind(prepare, token_cosine_score, token_cosine_score_backward, prepare_backward, lambda model: True)
+TOKEN_COSINE = Kind(prepare, token_cosine_score, token_cosine_score_backward, prepare_backward, lambda model: KEPT_BYTES)

@@ -7,7 +7,7 @@ import pytest
 
 from attnretrieval import all_pairs
 from attnretrieval.all_pairs import FORMS, form_of, score_pairs
-from attnretrieval.fast import pairs_blocks, pairs_contexts
+from attnretrieval.fast import pairs_blocks, pairs_contexts, pairs_fused
 from attnretrieval.fast.threads import set_threads
 from attnretrieval.model import Model
 from tests.fast.forms import close
@@ -60,11 +60,12 @@ def test_in_float32(fusion):
             same_pairs(FUSED, model, texts, images, rng, blocks=(None, (4, 3)))
 
 
+@pytest.mark.parametrize("fusion", ["add", "gate"])
 @pytest.mark.parametrize("kept", [0, 10**9])
-def test_what_is_not_kept_is_computed_again(kept, monkeypatch):
-    monkeypatch.setattr(pairs_blocks, "KEPT_BYTES", kept)
+def test_what_is_not_kept_is_computed_again(kept, fusion, monkeypatch):
+    monkeypatch.setattr(pairs_fused, "KEPT_BYTES", {"sum": kept, "gate": kept})
     rng = np.random.default_rng(4)
-    model = make_model(rng, 3, cross_logits="cosine")
+    model = make_model(rng, 3, cross_logits="cosine", fusion=fusion)
     texts, images = draw_items(rng, 5, 4, 3), draw_items(rng, 4, 6, 3)
     _, cache = FUSED.scores(model, texts, images, None, True)
     assert all((block.A is None) == (kept == 0) for block in cache.blocks)
