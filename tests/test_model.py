@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attnretrieval.all_pairs import is_fast, score_matrix
+from attnretrieval.all_pairs import form_of, score_matrix
 from attnretrieval.config import ModelConfig, Side
 from attnretrieval.model import Encoded, Model
 from attnretrieval.parameters import Parameters
@@ -113,9 +113,12 @@ def test_all_pairs_equal_one_pair_at_a_time(name):
 
 
 def test_the_fast_form_is_used_where_it_applies():
-    assert is_fast(build(CONFIGS["token cosine, dot, mean"]))
-    assert not is_fast(build(CONFIGS["token cosine, projections"]))
-    assert not is_fast(build(CONFIGS["add, mean"]))
+    assert form_of(build(CONFIGS["token cosine, dot, mean"])) == "token_cosine"
+    assert form_of(build(CONFIGS["token cosine, projections"])) == "plain"
+    assert form_of(build(CONFIGS["gate, max"])) == "fused"
+    assert form_of(build(CONFIGS["every option"])) == "plain"
+    model = build(CONFIGS["gate, max"])
+    assert form_of(Model(model.config, model.parameters, fast=False)) == "plain"
 
 
 @pytest.mark.parametrize("name", ["add, mean", "gate, max", "every option", "token cosine, cosine, attention"])
