@@ -29,7 +29,7 @@ from attnretrieval.course.mutants import cases_of, first_wrong_gradient, first_w
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "attnretrieval"
-TESTS = {"model": ["tests/test_model.py"]}      # elsewhere tests/equations/test_<file>.py, and EVERY
+TESTS = {"model": ["tests/test_model_gradients.py", "tests/test_model.py"]}      # elsewhere test_<file>.py and EVERY
 EVERY = ("tests/equations/test_every_case.py", "tests/test_backend.py::test_every_equation_refuses_a_mix")
 
 SWAPS = {
@@ -118,7 +118,7 @@ def _edits(node: ast.AST) -> Iterator:
         elif isinstance(node.value, int):
             yield put(node, "value", node.value + 1)
         elif isinstance(node.value, float):
-            yield put(node, "value", 2 * node.value)
+            yield put(node, "value", 2 * node.value or 1.0)
     if isinstance(node, ast.Attribute) and node.attr in NAMES:
         yield put(node, "attr", NAMES[node.attr])
     if isinstance(node, ast.If):
