@@ -8,6 +8,7 @@ import pytest
 
 from attnretrieval.all_pairs import is_fast, score_matrix
 from attnretrieval.config import ModelConfig, Side
+from attnretrieval.fast.steps import FastForm
 from attnretrieval.model import Encoded, Model
 from attnretrieval.parameters import Parameters
 from attnretrieval.shapes import ShapeError
@@ -115,7 +116,12 @@ def test_all_pairs_equal_one_pair_at_a_time(name):
 def test_the_fast_form_is_used_where_it_applies():
     assert is_fast(build(CONFIGS["token cosine, dot, mean"]))
     assert not is_fast(build(CONFIGS["token cosine, projections"]))
-    assert not is_fast(build(CONFIGS["add, mean"]))
+    model = build(CONFIGS["add, mean"])
+    assert not is_fast(model)
+    plain = Model(model.config, model.parameters, fast=False)
+    for chain, plain_chain in ((model.text_chain, plain.text_chain), (model.image_chain, plain.image_chain)):
+        assert any(isinstance(step, FastForm) for step in chain)
+        assert not any(isinstance(step, FastForm) for step in plain_chain)
 
 
 @pytest.mark.parametrize("name", ["add, mean", "gate, max", "every option", "token cosine, cosine, attention"])
