@@ -175,7 +175,12 @@ importlib.import_module(name.rpartition(".")[0])
 spec = importlib.util.spec_from_file_location(name, path)
 sys.modules[name] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(sys.modules[name])
-sys.exit(pytest.main(arguments))
+
+class QuickFirst:           # the tests of gradients take longest
+    def pytest_collection_modifyitems(self, items):
+        items.sort(key=lambda item: "gradient" in item.name)
+
+sys.exit(pytest.main(arguments, plugins=[QuickFirst()]))
 """
 
 

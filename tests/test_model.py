@@ -9,6 +9,7 @@ import pytest
 from attnretrieval.all_pairs import is_fast, score_matrix
 from attnretrieval.config import ModelConfig, Side
 from attnretrieval.fast.steps import FastForm
+from attnretrieval.fast.threads import set_threads
 from attnretrieval.model import Encoded, Model
 from attnretrieval.parameters import Parameters
 from attnretrieval.shapes import ShapeError
@@ -184,6 +185,16 @@ def test_wrong_input_teaches():
         Model.create(ModelConfig(Side(5, residual=True), Side(7), words=9), np.random.default_rng(0))
     with pytest.raises(ValueError, match="fusion='mix' is not one of add, concat, gate"):
         ModelConfig(Side(5), Side(7), words=9, fusion="mix")
+
+
+def test_a_wrong_mask_is_named_before_the_batch_is_shared_over_threads():
+    model, regions = build(CONFIGS["add, mean"]), np.zeros((4000, 6, 7))
+    set_threads(2)
+    try:
+        with pytest.raises(ShapeError, match=r"mask has shape \(4000, 5\), which does not broadcast to \(4000, 6\)"):
+            model.encode_image(regions, np.ones((4000, 5), bool))
+    finally:
+        set_threads(1)
 
 
 def test_the_word_table():
