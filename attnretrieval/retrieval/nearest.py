@@ -66,12 +66,16 @@ class CosineIndex:
         for start in range(0, len(self.G), block):
             G = self.G[start:start + block]
             S = buffer[:len(G)]
-            if count <= FEW:                                                            # (1)
-                for query in range(count):
-                    np.vecdot(G, Q_low[query], out=S[:, query])
+            r = self.r[start:start + block, None]
+            if count > G.shape[1]:                                                      # (1), r where it is less work
+                np.matmul(r * G, Q_low.T, out=S)
             else:
-                np.matmul(G, Q_low.T, out=S)
-            S *= self.r[start:start + block, None]
+                if count > FEW:
+                    np.matmul(G, Q_low.T, out=S)
+                else:
+                    for query in range(count):
+                        np.vecdot(G, Q_low[query], out=S[:, query])
+                S *= r
             near = S >= (self._first_cut(S, k) if cut is None else cut)                 # (2)
             item, query = np.divmod(np.flatnonzero(near), count)
             if len(item) == 0:
