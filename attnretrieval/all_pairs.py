@@ -1,64 +1,43 @@
-"""The scores of many pairs at once: blocks of texts × images, and a fast form of the token cosines.
+"""The scores of many pairs at once: every text with every image, and lists of pairs, each in the form that suits the model.
 
-`score_matrix_forward` scores every text with every image in blocks that fit the cache, and keeps none of what a block
-computed; `score_matrix_backward` computes each block again. Memory is that of one block, whatever the batch.
+    token_cosine   fast/pairs_token_cosine.py     token cosines, without any context
+    fused          fast/pairs_fused.py            fused vectors, without padding, everything of one item computed once
+    plain          here                           the plain equations of model.py, block by block
 
-The fast form is for `paired_score="token_cosine"` without projections or heads. It needs no context C at all. With H the tokens
-of one side, K those of the other, and everything that depends on one item only (lengths, K Kᵀ) computed once an item:
-
-    (1)  L = H Kᵀ                          one product for all pairs of a block; Lᵀ serves the other direction
-    (2)  A = softmax(scale · L / (‖H‖‖K‖))   or softmax(L / √d)
-    (3)  H_i · C_i = Σ_j A_ij L_ij         since C_i = Σ_j A_ij K_j
-    (4)  ‖C_i‖²    = A_i (K Kᵀ) A_iᵀ       n·m·m products instead of n·m·d
-    (5)  c_i = (3) / (‖H_i‖ √(4)),   s = Σ_i a_i c_i
-
-tests/test_model.py holds it to the plain equations of model.py, gradients included. The block sizes may be changed; results
-do not depend on them beyond rounding.
+The first form that serves the model is taken; a model with `fast=False` gets the plain one. They agree to rounding, gradients
+included (tests/fast/). All work in blocks of texts × images, keep none of the large arrays of a block and compute them again in
+the backward: memory is that of one block. Results do not depend on the block beyond rounding.
 """
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attnretrieval.backend import Array, module_of
-from attnretrieval.equations.axes import swap
-from attnretrieval.equations.cosine import EPS, CosineCache, cosine_similarity, cosine_similarity_backward
-from attnretrieval.equations.softmax import softmax, softmax_backward
+from attnretrieval.blocks import blocks, spans
+from attnretrieval.equations.cosine import CosineCache, cosine_similarity, cosine_similarity_backward
 from attnretrieval.equations.token_cosine import token_cosine
+from attnretrieval.fast import pairs_fused, pairs_token_cosine
+from attnretrieval.fast.pairs_blocks import Kind, pair_scores, scores, scores_backward
 from attnretrieval.shapes import ShapeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from attnretrieval.model import Encoded, Model
     from attnretrieval.parameters import Parameters
 
-BLOCK = (32, 16)                    # texts × images
-PAIRS = 128                         # pairs of a list that are scored at once
+BLOCK = (32, 16)                    # texts × images of the plain form; may be changed
+PAIRS = 128                         # pairs of a list that the plain form scores at once
 
 
-class FastSide(NamedTuple):
-    """What the fast form needs of a batch of items, each by itself."""
+class Form(NamedTuple):
+    """One way to compute the same scores."""
 
-    H: Array                        # (N, n, d) tokens
-    mask: Array                     # (N, n)
-    r: Array                        # (N, n) 1 / ‖H_i‖
-    gram: Array                     # (N, n, n) H Hᵀ
-    a: Array                        # (N, n) the weights of the tokens
-
-    def take(self, index) -> FastSide:
-        return FastSide(*(x[index] for x in self))
-
-
-class FastSideGrads(NamedTuple):
-    H: Array
-    r: Array
-    gram: Array
-    a: Array
-
-    def take(self, index: slice) -> FastSideGrads:
-        return FastSideGrads(*(x[index] for x in self))
+    serves: Callable[..., bool]     # (model)
+    scores: Callable[..., Any]      # (model, texts, images, block, keep) → S (C, I), what the backward needs
+    backward: Callable[..., Any]    # (model, d_S, cache, gradient) → d_H_t, d_H_v
+    pairs: Callable[..., Array]     # (model, texts, images, t_index, v_index) → s (P,)
 
 
 class PairedGrads(NamedTuple):
@@ -71,61 +50,44 @@ class PairedGrads(NamedTuple):
 
 
 class ScoreMatrixCache(NamedTuple):
-    texts: Encoded
-    images: Encoded
+    form: Form
+    inner: Any
     alone: CosineCache | None
-    block: tuple[int, int]
 
 
-def is_fast(model: Model) -> bool:
-    """Whether the fast form covers this model."""
-    config = model.config
-    return config.paired_score == "token_cosine" and config.cross_heads == 1 and not config.cross_projections
+def form_of(model: Model) -> str:
+    """The name in FORMS of the form that computes this model's scores."""
+    return next(name for name, form in FORMS.items() if form.serves(model))
 
 
-def score_matrix(model: Model, texts: Encoded, images: Encoded, block: tuple[int, int] = BLOCK) -> Array:
-    """s(t, v) of every text with every image: (C, I)."""
-    return score_matrix_forward(model, texts, images, block)[0]
+def score_matrix(model: Model, texts: Encoded, images: Encoded, block: tuple[int, int] | None = None) -> Array:
+    """s(t, v) of every text with every image: (C, I). `block`: texts × images at a time, None = as the form likes it."""
+    return _forward(model, texts, images, block, keep=False)[0]
 
 
 def score_matrix_forward(
-    model: Model, texts: Encoded, images: Encoded, block: tuple[int, int] = BLOCK
+    model: Model, texts: Encoded, images: Encoded, block: tuple[int, int] | None = None
 ) -> tuple[Array, ScoreMatrixCache]:
     """As `score_matrix`, with what `score_matrix_backward` needs."""
-    xp = module_of(texts.H, images.H)
-    S = xp.empty((len(texts.H), len(images.H)), texts.H.dtype)
-    if is_fast(model):
-        side_t, _ = _fast_side(model, "t", texts)
-        side_v, _ = _fast_side(model, "v", images)
-        scales = _scales(model)
-        for rows, columns in _blocks(S.shape, block):
-            S[rows, columns] = _fast_block(side_t.take(rows), side_v.take(columns), scales)[0]
-    else:
-        for rows, columns in _blocks(S.shape, block):
-            S[rows, columns] = model.paired(_each_with_all(texts.take(rows)), images.take(columns))[0]
+    return _forward(model, texts, images, block, keep=True)
+
+
+def _forward(model: Model, texts: Encoded, images: Encoded, block: tuple[int, int] | None, keep: bool):
+    form = FORMS[form_of(model)]
+    S, inner = form.scores(model, texts, images, block, keep)
     alone = None
     if model.config.alone_weight:
         cosines, alone = cosine_similarity(texts.g, images.g)
         S += model.config.alone_weight * cosines
-    return S, ScoreMatrixCache(texts, images, alone, block)
+    return S, ScoreMatrixCache(form, inner, alone)
 
 
 def score_matrix_backward(model: Model, d_S: Array, cache: ScoreMatrixCache, gradient: Parameters) -> PairedGrads:
     """The gradients of both sides' tokens and of g⁰ (None where it has no part); adds the parameters' to `gradient`."""
-    texts, images, alone, block = cache
     d_g_t = d_g_v = None
-    if alone is not None:
-        d_g_t, d_g_v = cosine_similarity_backward(model.config.alone_weight * d_S, alone)
-    if is_fast(model):
-        d_H_t, d_H_v = _fast_backward(model, d_S, cache, gradient)
-    else:
-        xp = module_of(d_S)
-        d_H_t, d_H_v = xp.zeros_like(texts.H), xp.zeros_like(images.H)
-        for rows, columns in _blocks(d_S.shape, block):
-            _, paired = model.paired(_each_with_all(texts.take(rows)), images.take(columns))
-            grads = model.paired_backward(d_S[rows, columns], paired, gradient)
-            d_H_t[rows] += grads.d_H_t[:, 0]
-            d_H_v[columns] += grads.d_H_v
+    if cache.alone is not None:
+        d_g_t, d_g_v = cosine_similarity_backward(model.config.alone_weight * d_S, cache.alone)
+    d_H_t, d_H_v = cache.form.backward(model, d_S, cache.inner, gradient)
     return PairedGrads(d_H_t, d_H_v, d_g_t, d_g_v)
 
 
@@ -135,25 +97,47 @@ def score_pairs(model: Model, texts: Encoded, images: Encoded, t_index: Array, v
     t_index, v_index = xp.asarray(t_index), xp.asarray(v_index)
     if t_index.shape != v_index.shape or t_index.ndim != 1:
         raise ShapeError(f"t_index {t_index.shape} and v_index {v_index.shape} must be two lists of one length")
-    s = xp.empty(len(t_index), texts.H.dtype)
-    if is_fast(model):
-        _fast_pairs(model, texts, images, t_index, v_index, s)
-    else:
-        for start in range(0, len(s), PAIRS):
-            here = slice(start, start + PAIRS)
-            s[here] = model.paired(texts.take(t_index[here]), images.take(v_index[here]))[0]
+    s = FORMS[form_of(model)].pairs(model, texts, images, t_index, v_index)
     if model.config.alone_weight:
-        for start in range(0, len(s), PAIRS):
-            here = slice(start, start + PAIRS)
+        for here in spans(len(s), PAIRS):
             s[here] += model.config.alone_weight * token_cosine(texts.g[t_index[here]], images.g[v_index[here]])[0]
     return s
 
 
-def _blocks(shape: tuple[int, int], block: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of each block; the texts of a block stay while the images go by."""
-    for row in range(0, shape[0], block[0]):
-        for column in range(0, shape[1], block[1]):
-            yield slice(row, row + block[0]), slice(column, column + block[1])
+# ---- the plain form --------------------------------------------------------------------------------------------------
+
+
+class PlainCache(NamedTuple):
+    texts: Encoded
+    images: Encoded
+    block: tuple[int, int]
+
+
+def plain_scores(model: Model, texts: Encoded, images: Encoded, block: tuple[int, int] | None = None, keep: bool = True):
+    block = block or BLOCK
+    S = module_of(texts.H, images.H).empty((len(texts.H), len(images.H)), texts.H.dtype)
+    for rows, columns in blocks(S.shape, block):
+        S[rows, columns] = model.paired(_each_with_all(texts.take(rows)), images.take(columns))[0]
+    return S, PlainCache(texts, images, block) if keep else None
+
+
+def plain_scores_backward(model: Model, d_S: Array, cache: PlainCache, gradient: Parameters) -> tuple[Array, Array]:
+    texts, images, block = cache
+    xp = module_of(d_S)
+    d_H_t, d_H_v = xp.zeros_like(texts.H), xp.zeros_like(images.H)
+    for rows, columns in blocks(d_S.shape, block):
+        _, paired = model.paired(_each_with_all(texts.take(rows)), images.take(columns))
+        grads = model.paired_backward(d_S[rows, columns], paired, gradient)
+        d_H_t[rows] += grads.d_H_t[:, 0]
+        d_H_v[columns] += grads.d_H_v
+    return d_H_t, d_H_v
+
+
+def plain_pairs(model: Model, texts: Encoded, images: Encoded, t_index: Array, v_index: Array) -> Array:
+    s = module_of(texts.H).empty(len(t_index), texts.H.dtype)
+    for here in spans(len(s), PAIRS):
+        s[here] = model.paired(texts.take(t_index[here]), images.take(v_index[here]))[0]
+    return s
 
 
 def _each_with_all(texts: Encoded) -> Encoded:
@@ -161,152 +145,12 @@ def _each_with_all(texts: Encoded) -> Encoded:
     return type(texts)(*(x[:, None] for x in texts))
 
 
-# ---- the fast form ---------------------------------------------------------------------------------------------------
+def _of_kind(serves: Callable[[Model], bool], kind: Kind) -> Form:
+    return Form(serves, *(partial(function, kind) for function in (scores, scores_backward, pair_scores)))
 
 
-class Direction(NamedTuple):
-    """One direction of a block: the tokens of a items look at those of b items. All (b, a, n, m) or (b, a, n)."""
-
-    L: Array
-    S: Array
-    A: Array
-    A_gram: Array
-    dot: Array
-    r_C: Array
-    c: Array
-
-
-def _scales(model: Model) -> tuple[Array | None, Array | None]:
-    """exp(log_scale) of both directions, or None for dot logits."""
-    if model.config.cross_logits == "dot":
-        return None, None
-    xp = module_of(model.parameters.flat)
-    t2v, v2t = (xp.exp(model.parameters[f"cross_{direction}.log_scale"]) for direction in ("t2v", "v2t"))
-    return t2v, v2t
-
-
-def _fast_side(model: Model, side: str, items: Encoded):
-    xp = module_of(items.H)
-    r = 1 / xp.sqrt((items.H * items.H).sum(axis=-1) + EPS)
-    a, weighed = model.token_weights(side, items.H, items.mask)
-    return FastSide(items.H, items.mask, r, items.H @ swap(items.H), a), weighed
-
-
-def _fast_block(t: FastSide, v: FastSide, scales: tuple[Array | None, Array | None]):
-    """The scores (a, b) of a texts with b images, and both directions."""
-    a, n, d = t.H.shape
-    b, m, _ = v.H.shape
-    xp = module_of(t.H, v.H)
-    P = (t.H.reshape(a * n, d) @ v.H.reshape(b * m, d).T).reshape(a, n, b, m)      # (1)
-    t2v = _direction(xp.ascontiguousarray(P.transpose(2, 0, 1, 3)), t, v, scales[0])
-    v2t = _direction(xp.ascontiguousarray(P.transpose(0, 2, 3, 1)), v, t, scales[1])
-    s_t = (t.a * t2v.c).sum(axis=-1)                                               # (b, a)
-    s_v = (v.a * v2t.c).sum(axis=-1)                                               # (a, b)
-    return (s_t.T + s_v) / 2, t2v, v2t
-
-
-def _direction(L: Array, q: FastSide, k: FastSide, scale: Array | None) -> Direction:
-    """Queries q (a items of n tokens) look at keys k (b items of m tokens); L (b, a, n, m)."""
-    xp = module_of(L)
-    b, a, n, m = L.shape
-    if scale is None:
-        S = L * (1 / math.sqrt(q.H.shape[-1]))
-    else:
-        S = L * (scale * q.r)[:, :, None]
-        S *= k.r[:, None, None, :]
-    A = softmax(S, k.mask[:, None, None, :])                                       # (2)
-    dot = (A * L).sum(axis=-1)                                                     # (3)
-    A_gram = (A.reshape(b, a * n, m) @ k.gram).reshape(b, a, n, m)
-    r_C = 1 / xp.sqrt((A * A_gram).sum(axis=-1) + EPS)                             # (4)
-    return Direction(L, S, A, A_gram, dot, r_C, dot * q.r * r_C)                   # (5)
-
-
-def _direction_backward(
-    d_s: Array, cache: Direction, q: FastSide, k: FastSide, scale: Array | None, d_q: FastSideGrads, d_k: FastSideGrads
-) -> tuple[Array, Array | None]:
-    """d_L (b, a, n, m) and the gradient of log_scale from d_s (b, a); adds to d_q and d_k what belongs to single items."""
-    L, S, A, A_gram, dot, r_C, c = cache
-    b, a, n, m = L.shape
-    # s was Σ_i a_i c_i
-    d_c = d_s[..., None] * q.a
-    d_q.a[...] += (d_s[..., None] * c).sum(axis=0)
-    # (5) was c = dot · r · r_C
-    d_dot = d_c * q.r * r_C
-    d_q.r[...] += (d_c * dot * r_C).sum(axis=0)
-    # (4) was r_C = (square + ε)^(-1/2), square = Σ_j A_ij (A gram)_ij, with a symmetric gram
-    d_square = (d_c * dot * q.r) * (-0.5 * r_C * r_C * r_C)
-    weighted = d_square[..., None] * A
-    d_k.gram[...] += swap(A.reshape(b, a * n, m)) @ weighted.reshape(b, a * n, m)
-    d_A = (2 * d_square)[..., None] * A_gram
-    # (3) was dot = Σ_j A_ij L_ij
-    d_A += d_dot[..., None] * L
-    d_L = d_dot[..., None] * A
-    # (2) was A = softmax(S)
-    d_S = softmax_backward(d_A, A)
-    if scale is None:
-        d_S *= 1 / math.sqrt(q.H.shape[-1])
-        d_L += d_S
-        return d_L, None
-    # S = scale · r_q · r_k · L: each factor's gradient is d_S · S over that factor
-    d_S_S = d_S * S
-    d_q.r[...] += d_S_S.sum(axis=(0, 3)) / q.r
-    d_k.r[...] += d_S_S.sum(axis=(1, 2)) / k.r
-    d_S *= (scale * q.r)[:, :, None]
-    d_S *= k.r[:, None, None, :]
-    d_L += d_S
-    return d_L, d_S_S.sum()
-
-
-def _fast_backward(model: Model, d_S: Array, cache: ScoreMatrixCache, gradient: Parameters) -> tuple[Array, Array]:
-    xp = module_of(d_S)
-    scales = _scales(model)
-    t, weighed_t = _fast_side(model, "t", cache.texts)
-    v, weighed_v = _fast_side(model, "v", cache.images)
-    d_t, d_v = (FastSideGrads(*(xp.zeros_like(x) for x in (side.H, side.r, side.gram, side.a))) for side in (t, v))
-    for rows, columns in _blocks(d_S.shape, cache.block):
-        t_here, v_here = t.take(rows), v.take(columns)
-        d_t_here, d_v_here = d_t.take(rows), d_v.take(columns)
-        _, t2v, v2t = _fast_block(t_here, v_here, scales)
-        d_s = d_S[rows, columns] / 2
-        d_L, d_log_scale = _direction_backward(d_s.T, t2v, t_here, v_here, scales[0], d_t_here, d_v_here)
-        d_L_T, d_log_scale_T = _direction_backward(d_s, v2t, v_here, t_here, scales[1], d_v_here, d_t_here)
-        if d_log_scale is not None:
-            gradient["cross_t2v.log_scale"][...] += d_log_scale
-            gradient["cross_v2t.log_scale"][...] += d_log_scale_T
-        # (1) was P = H_t H_vᵀ, laid out once for each direction
-        a, n, d = t_here.H.shape
-        b, m, _ = v_here.H.shape
-        d_P = (d_L.transpose(1, 2, 0, 3) + d_L_T.transpose(0, 3, 1, 2)).reshape(a * n, b * m)
-        d_t_here.H[...] += (d_P @ v_here.H.reshape(b * m, d)).reshape(a, n, d)
-        d_v_here.H[...] += (d_P.T @ t_here.H.reshape(a * n, d)).reshape(b, m, d)
-    return (_fast_side_backward(model, "t", d_t, t, weighed_t, gradient),
-            _fast_side_backward(model, "v", d_v, v, weighed_v, gradient))
-
-
-def _fast_side_backward(model: Model, side: str, d: FastSideGrads, items: FastSide, weighed, gradient: Parameters):
-    """The gradient of the tokens H from those of what was computed from them."""
-    d_H = d.H + model.token_weights_backward(side, d.a, weighed, gradient)
-    # r was (H·H + ε)^(-1/2)
-    d_H -= (d.r * items.r * items.r * items.r)[..., None] * items.H
-    # gram was H Hᵀ
-    d_H += (d.gram + swap(d.gram)) @ items.H
-    return d_H
-
-
-def _fast_pairs(model: Model, texts: Encoded, images: Encoded, t_index: Array, v_index: Array, s: Array) -> None:
-    """Fill s (P,): the pairs grouped by the side that repeats more, one block a group."""
-    xp = module_of(s)
-    scales = _scales(model)
-    t, _ = _fast_side(model, "t", texts)
-    v, _ = _fast_side(model, "v", images)
-    by_text = len(xp.unique(t_index)) <= len(xp.unique(v_index))
-    group = t_index if by_text else v_index
-    order = xp.argsort(group, kind="stable")
-    cuts = [0, *(int(i) + 1 for i in xp.flatnonzero(group[order][1:] != group[order][:-1])), len(order)]
-    for start, end in zip(cuts, cuts[1:], strict=False):
-        here = order[start:end]
-        one = here[:1]
-        if by_text:
-            s[here] = _fast_block(t.take(t_index[one]), v.take(v_index[here]), scales)[0][0]
-        else:
-            s[here] = _fast_block(t.take(t_index[here]), v.take(v_index[one]), scales)[0][:, 0]
+FORMS = {
+    "token_cosine": _of_kind(pairs_token_cosine.serves, pairs_token_cosine.TOKEN_COSINE),
+    "fused": _of_kind(pairs_fused.serves, pairs_fused.FUSED),
+    "plain": Form(lambda model: True, plain_scores, plain_scores_backward, plain_pairs),
+}

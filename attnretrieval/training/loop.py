@@ -103,6 +103,7 @@ def _epoch(
         losses, cache = objective_forward(model, batch, objective, rng)
         gradient.flat[...] = 0
         objective_backward(model, cache, objective, gradient)
+        del cache                   # or it would live through the next forward, beside the next one
         norm = clip_gradient(gradient.flat, config.clip_norm)
         if not math.isfinite(norm):
             raise TrainingError(f"the gradient is {norm} in epoch {progress.epoch + 1}, step {step + 1}: the learning rate "

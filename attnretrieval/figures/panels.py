@@ -1,4 +1,4 @@
-"""Matrices side by side, a label a row and a column, one scale: what attention_matrix, heads and similarity_matrix share.
+"""Matrices side by side, a label a row and a column, one scale: the layout of matrix.py.
 
 Sizes are in inches and come from the data: cells are square, panels fill the width of a notebook, and where cells are too small
 for a label each, every second (third, …) row or column has one.
@@ -19,7 +19,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from attnretrieval.figures.style import fit, inches, new_figure, plain
-from attnretrieval.shapes import ShapeError
 
 ACROSS, DOWN = 9.0, 8.0         # a notebook's width; a printed page with room for its text
 GAP, BAR, SIDE, TITLE = 0.15, 1.05, 0.3, 0.3
@@ -79,15 +78,6 @@ def draw_matrices(values: np.ndarray, rows: Sequence[str], columns: Sequence[str
     drawn.set_label(bar_label, fontsize=9)
     bar.tick_params(labelsize=8)
     return figure, axes
-
-
-def label_list(name: str, labels: Sequence[Any] | None, count: int) -> list[str]:
-    """The labels, or numbers from 0 where there are none."""
-    if labels is None:
-        return [str(i) for i in range(count)]
-    if len(labels) != count:
-        raise ShapeError(f"{len(labels)} {name} for {count}; give one label each, padding too")
-    return [str(label) for label in labels]
 
 
 def shorten(labels: Sequence[str], size: float, longest: float) -> tuple[list[str], float]:

@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m tests.benchmarks --help`. docs/performance.md says what is measured and how."""
