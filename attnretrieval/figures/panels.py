@@ -23,7 +23,7 @@ from attnretrieval.figures.style import fit, inches, new_figure, plain
 ACROSS, DOWN = 9.0, 8.0         # a notebook's width; a printed page with room for its text
 GAP, BAR, SIDE, TITLE = 0.15, 1.05, 0.3, 0.3
 BAR_TALL = 1.25                 # room for the label of the colour bar
-LARGEST, LINE = 0.6, 0.115      # a cell at most; what a label needs
+LARGEST, LINE = 0.48, 0.115      # a cell at most; what a label needs
 LABEL, LABEL_ALONE = 1.3, 2.4   # a label's length; that of a row, where there is one panel
 SMALL, LETTERS = 6.5, 10.0      # points
 
