@@ -20,6 +20,7 @@ import numpy as np
 Array = Any  # numpy.ndarray or cupy.ndarray: the two share no base class
 
 DEVICES = ("cpu", "gpu")
+MANY = 100_000          # numbers from which on `scatter_add` takes its fast way; may be changed
 
 
 class MixedArraysError(TypeError):
@@ -94,6 +95,15 @@ def scatter_add(target: Array, index: Array, values: Array) -> None:
     """`target[index[i]] += values[i]` for every i, repeated indices adding up; changes `target` in place.
 
     A plain `target[index] += values` would keep only one of several contributions to a repeated index.
-    `target` (R, d), `index` (M,) of integers, `values` (M, d).
+    `target` (R, …), `index` (M,) of integers, `values` (M, …).
     """
-    module_of(target, index, values).add.at(target, index, values)
+    xp = module_of(target, index, values)
+    if xp is np and values.size >= max(MANY, 1) and 0 <= index.min() and index.max() < len(target):
+        from scipy.sparse import csc_array  # late: its import takes as long as that of this package
+
+        # a product with a sparse P, whose column i has its 1 in the row of index[i]
+        rows, row = np.unique(index, return_inverse=True)
+        P = csc_array((np.ones(len(index), values.dtype), row, np.arange(len(index) + 1)), shape=(len(rows), len(index)))
+        target[rows] += (P @ values.reshape(len(index), -1)).reshape(len(rows), *values.shape[1:])
+    else:
+        xp.add.at(target, index, values)

@@ -29,7 +29,7 @@ from attnretrieval.course.mutants import cases_of, first_wrong_gradient, first_w
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "attnretrieval"
-TESTS = {"model": ["tests/test_model.py"]}      # elsewhere tests/equations/test_<file>.py, and EVERY
+TESTS = {"model": ["tests/test_model_gradients.py", "tests/test_model.py"]}      # elsewhere test_<file>.py and EVERY
 EVERY = ("tests/equations/test_every_case.py", "tests/test_backend.py::test_every_equation_refuses_a_mix")
 
 SWAPS = {
@@ -118,7 +118,7 @@ def _edits(node: ast.AST) -> Iterator:
         elif isinstance(node.value, int):
             yield put(node, "value", node.value + 1)
         elif isinstance(node.value, float):
-            yield put(node, "value", 2 * node.value)
+            yield put(node, "value", 2 * node.value or 1.0)
     if isinstance(node, ast.Attribute) and node.attr in NAMES:
         yield put(node, "attr", NAMES[node.attr])
     if isinstance(node, ast.If):
@@ -175,7 +175,12 @@ importlib.import_module(name.rpartition(".")[0])
 spec = importlib.util.spec_from_file_location(name, path)
 sys.modules[name] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(sys.modules[name])
-sys.exit(pytest.main(arguments))
+
+class QuickFirst:           # the tests of gradients take longest
+    def pytest_collection_modifyitems(self, items):
+        items.sort(key=lambda item: "gradient" in item.name)
+
+sys.exit(pytest.main(arguments, plugins=[QuickFirst()]))
 """
 
 

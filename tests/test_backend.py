@@ -115,6 +115,22 @@ def test_scatter_add_adds_repeated_rows(cupy_standin):
         np.testing.assert_array_equal(backend.to_host(target), [[3, 4], [0, 0], [6, 8]])
 
 
+@pytest.mark.parametrize("shape", [(), (7,), (3, 2)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+def test_scatter_add_of_many_numbers_is_that_of_few(shape, dtype, monkeypatch):
+    rng = np.random.default_rng(0)
+    index = rng.integers(0, 9, 200)
+    values, target = (rng.standard_normal((count, *shape)).astype(dtype) for count in (200, 11))
+    expected = target.copy()
+    backend.scatter_add(expected, index, values)
+    monkeypatch.setattr(backend, "MANY", 0)
+    backend.scatter_add(target, index, values)
+    np.testing.assert_allclose(target, expected, rtol=1e-5 if dtype is np.float32 else 1e-13, atol=1e-6)
+    backend.scatter_add(target, index[:0], values[:0])
+    with pytest.raises(IndexError, match="out of bounds"):
+        backend.scatter_add(target, index + 3, values)
+
+
 def test_an_unknown_device_is_named():
     with pytest.raises(ValueError, match="'tpu' is not one of cpu, gpu"):
         backend.module("tpu")

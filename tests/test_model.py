@@ -8,6 +8,8 @@ import pytest
 
 from attnretrieval.all_pairs import form_of, score_matrix
 from attnretrieval.config import ModelConfig, Side
+from attnretrieval.fast.steps import FastForm
+from attnretrieval.fast.threads import set_threads
 from attnretrieval.model import Encoded, Model
 from attnretrieval.parameters import Parameters
 from attnretrieval.shapes import ShapeError
@@ -118,7 +120,11 @@ def test_the_fast_form_is_used_where_it_applies():
     assert form_of(build(CONFIGS["gate, max"])) == "fused"
     assert form_of(build(CONFIGS["every option"])) == "plain"
     model = build(CONFIGS["gate, max"])
-    assert form_of(Model(model.config, model.parameters, fast=False)) == "plain"
+    plain = Model(model.config, model.parameters, fast=False)
+    assert form_of(plain) == "plain"
+    for chain, plain_chain in ((model.text_chain, plain.text_chain), (model.image_chain, plain.image_chain)):
+        assert any(isinstance(step, FastForm) for step in chain)
+        assert not any(isinstance(step, FastForm) for step in plain_chain)
 
 
 @pytest.mark.parametrize("name", ["add, mean", "gate, max", "every option", "token cosine, cosine, attention"])
@@ -171,9 +177,72 @@ def test_wrong_input_teaches():
     spoilt[1, 2, 3] = np.nan
     with pytest.raises(ShapeError, match=r"first at \(1, 2, 3\)"):
         model.encode_image(spoilt)
+    with pytest.raises(ShapeError, match=r"V has shape \(6, 7\), expected 3 axes"):
+        model.encode_image(batch.regions[0])
+    with pytest.raises(ShapeError, match=r"mask has shape \(3, 5\), which does not broadcast to \(3, 6\)"):
+        model.encode_image(batch.regions, batch.region_mask[:, :5])
     with pytest.raises(ShapeError, match="max pooling has no weights"):
         ModelConfig(Side(5, pooling="max"), Side(7), words=9, paired_score="token_cosine")
     with pytest.raises(ShapeError, match="project=True"):
         Model.create(ModelConfig(Side(5, residual=True), Side(7), words=9), np.random.default_rng(0))
     with pytest.raises(ValueError, match="fusion='mix' is not one of add, concat, gate"):
         ModelConfig(Side(5), Side(7), words=9, fusion="mix")
+
+
+def test_a_wrong_mask_is_named_before_the_batch_is_shared_over_threads():
+    model, regions = build(CONFIGS["add, mean"]), np.zeros((4000, 6, 7))
+    set_threads(2)
+    try:
+        with pytest.raises(ShapeError, match=r"mask has shape \(4000, 5\), which does not broadcast to \(4000, 6\)"):
+            model.encode_image(regions, np.ones((4000, 5), bool))
+    finally:
+        set_threads(1)
+
+
+def test_the_word_table():
+    rng = np.random.default_rng(0)
+    trained, frozen = (ModelConfig(Side(5), Side(7), words=9, d=4, trained_words=trained) for trained in (True, False))
+    table = rng.normal(size=(9, 5))
+    model = Model.create(trained, rng, table, "float64")               # where training starts
+    np.testing.assert_array_equal(model.parameters["words.E"], table)
+    assert model.table is None
+    assert Model.create(trained, rng).table is None
+    model = Model.create(frozen, rng, table)
+    np.testing.assert_array_equal(model.table, table.astype("float32"))
+    assert "words.E" not in model.parameters
+
+    with pytest.raises(ShapeError, match=r"axis 0 of table \(8\) must equal axis 0 of the vocabulary \(9\)"):
+        Model.create(trained, rng, table[:8])
+    with pytest.raises(ShapeError, match=r"axis 1 of table \(4\) must equal axis 0 of word vectors \(5\)"):
+        Model.create(trained, rng, table[:, :4])
+    with pytest.raises(ShapeError, match=r"the word table has shape \(9, 4\), expected \(9, 5\)"):
+        Model.create(frozen, rng, table[:, :4])
+    with pytest.raises(ShapeError, match="exactly when trained_words is False"):
+        Model.create(frozen, rng)
+    with pytest.raises(ShapeError, match="exactly when trained_words is False"):
+        Model(trained, Model.create(trained, rng).parameters, table)
+
+
+def test_no_mask_means_that_every_region_is_real():
+    model, batch = build(CONFIGS["add, mean"]), draw_batch(np.random.default_rng(7))
+    alone, masked = model.encode_image(batch.regions), model.encode_image(batch.regions, np.ones((3, 6), bool))
+    for x, y in zip(alone, masked, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("name", ["add, mean", "token cosine, dot, mean"], ids=["trained words", "a frozen table"])
+@pytest.mark.parametrize("fast", [True, False])
+def test_to_another_device_and_back(name, fast, cupy_standin):
+    plain = build(CONFIGS[name])
+    model = Model(plain.config, plain.parameters, plain.table, fast)
+    assert model.fast == fast
+    there = model.to("gpu")
+    back = there.to("cpu")
+    assert isinstance(there.parameters.flat, cupy_standin.ndarray) and not there.fast    # fast forms are for the CPU
+    assert back.fast == fast
+    np.testing.assert_array_equal(back.parameters.flat, model.parameters.flat)
+    if model.table is None:
+        assert there.table is back.table is None
+    else:
+        assert isinstance(there.table, cupy_standin.ndarray)
+        np.testing.assert_array_equal(back.table, model.table)

@@ -27,6 +27,16 @@ def test_another_seed_passes_too():
     assert all(value.passed for name in CASES for value in check_values(name, rng=np.random.default_rng(99)))
 
 
+def test_the_loops_spread_a_last_axis_of_size_1():
+    """A mask that speaks of whole sequences, a dropout that takes whole tokens: the equations take them, so must the loops."""
+    Q, K, V = (np.random.default_rng(0).normal(size=(2, n, 4)) for n in (3, 5, 5))
+    key_mask = np.array([[True], [False]])
+    expected = REFERENCES["attention"](Q, K, V, key_mask)
+    np.testing.assert_allclose(attention(Q, K, V, key_mask)[0], expected, rtol=1e-12)
+    np.testing.assert_array_equal(expected[1], 0)
+    np.testing.assert_array_equal(REFERENCES["dropout"](Q, np.array([[2.0], [0.0], [2.0]])), Q * [[2], [0], [2]])
+
+
 def test_a_wrong_forward_is_told_where_it_differs():
     """Queries divided by √d_k once more: a backward wrong in the same way would pass any gradient check."""
     def wrong(Q, K, V, key_mask=None):

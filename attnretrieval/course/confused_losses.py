@@ -91,25 +91,23 @@ def triplet_loss(S: Array, positives: Array, margin: float = 0.2, violations: st
         loss(negatives="but the pair"))
     yield "mask forgotten", '"hardest" lost where the positive scores best', loss(violations="hardest of the row")
     yield "positives missing", "only the first positive of a row", loss(first=True)
-    if min(S.shape) == max(S.shape):
-        yield "diagonal for positives", "scores compared with the diagonal, wherever the positives are", loss(diagonal=True)
     yield "mask forgotten", "rows without a positive compared with their first column", loss(empty=True)
     yield "easiest for hardest", "the least violating negative for the hardest", loss(violations="easiest")
     yield "hardest shifted", "the column after the hardest negative", loss(violations="after the hardest")
 
 
 def _hinges(S: Array, right: Array, margin: float, violations: str, hinge=lambda x: np.maximum(x, 0), negatives: str = "true",
-            first: bool = False, diagonal: bool = False, empty: bool = False) -> float:
+            first: bool = False, empty: bool = False) -> float:
     """The violations of one direction, row by row, summed."""
     total = 0.0
-    for r, (row, positive) in enumerate(zip(S, right, strict=True)):
+    for row, positive in zip(S, right, strict=True):
         columns = [int(i) for i in np.flatnonzero(positive)]
         if empty and not columns:
             columns = [0]
         for i in columns[:1] if first else columns:
             here = np.arange(len(row)) == i
             wrong = {"true": ~positive, "all": here | True, "but the pair": ~here}[negatives]
-            over = margin + row - (S[r, r] if diagonal else row[i])
+            over = margin + row - row[i]
             costs = hinge(over)[wrong]
             if violations == "hardest of the row":
                 costs = hinge(over[wrong]) if int(np.argmax(over)) != i else np.zeros(1)

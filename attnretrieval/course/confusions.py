@@ -71,8 +71,8 @@ def _attention(Q: Array, K: Array, V: Array, key_mask: Array | None = None) -> I
     yield "along another axis", "a softmax over the queries, without the mask", _weights(S, True, -2) @ V
     yield "mask after the softmax", "weights masked after the softmax: their rows do not sum to 1", (
         _weights(S, True) * keep) @ V
-    m = K.shape[-2]
-    yield "scaled", f"a scale of 1/√{m}, the number of keys", _weights(S * np.sqrt(Q.shape[-1] / max(m, 1)), keep) @ V
+    if (m := K.shape[-2]) > 1:
+        yield "scaled", f"a scale of 1/√{m}, the number of keys", _weights(S * np.sqrt(Q.shape[-1] / m), keep) @ V
 
 
 def _multi_head(X, W_Q, b_Q, W_K, b_K, W_V, b_V, W_O, b_O, mask=None, heads=1) -> Iterator[Confusion]:

@@ -69,7 +69,7 @@ def multi_head_paths(x: Marked, heads: int = 1, mask: Array | None = None) -> Ar
 
 def _unit(x: Marked, name: str, before: str = "") -> Array:
     """A vector of length 1: the input itself, and its length, are two paths."""
-    X, same = x(name, f"{before}direct"), x(name, f"{before}length")
+    X, same = x(name, f"{before}direct use"), x(name, f"{before}length")
     return X / np.sqrt((same * same).sum(axis=-1, keepdims=True) + EPS)
 
 
@@ -117,7 +117,7 @@ def feed_forward_paths(x: Marked) -> Array:
 
 
 def layer_norm_paths(x: Marked, eps: float = 1e-5) -> Array:
-    X, mean, deviation = x("X", "direct"), x("X", "mean"), x("X", "deviation")
+    X, mean, deviation = x("X", "direct use"), x("X", "mean"), x("X", "deviation")
     centred = deviation - deviation.mean(axis=-1, keepdims=True)
     r = 1 / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + eps)
     return x("gain", "gain") * (X - mean.mean(axis=-1, keepdims=True)) * r + x("bias", "bias")
@@ -141,10 +141,10 @@ def fuse_gate_paths(x: Marked) -> Array:
             U = U + x("C", path) @ x("W", path)[d:]
         return 0.5 * (1 + np.tanh(0.5 * U))
 
-    H, C = x("H", "direct"), x("C", "direct, all")
+    H, C = x("H", "direct use"), x("C", "direct use, all")
     d = H.shape[-1]
     kept = gate("gate, token") * H
-    return kept if C is None else kept + C - gate("gate, context") * x("C", "direct, gated")
+    return kept if C is None else kept + C - gate("gate, context") * x("C", "direct use, gated")
 
 
 def pool_mean_paths(x: Marked, mask: Array | None = None) -> Array:

@@ -20,7 +20,7 @@ import functools
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -133,19 +133,30 @@ def _check_arguments(path: Path, mine: Callable, ours: Callable, equation: str) 
     """
     backward = ours is CASES[equation].backward
     wanted = inspect.signature(ours).parameters.values()
-    signature = inspect.signature(mine)
-    try:
-        if backward:
-            signature.bind(None, None)
-        else:
-            calls = [{**inputs, **options} for inputs, options in _variants(equation)]
-            signature.bind(**{name: None for name in calls[0] if all(name in call for call in calls)})
-    except TypeError as error:
+    if backward:
+        problem = misfit(mine, (None, None), {}, "d_out, cache")
+    else:
+        calls = [{**inputs, **options} for inputs, options in _variants(equation)]
+        always = {name: None for name in calls[0] if all(name in call for call in calls)}
+        problem = misfit(mine, (), always, ", ".join(map(_written, wanted)))
+    if problem:
         line = inspect.unwrap(mine).__code__.co_firstlineno
-        name, here = mine.__name__, ", ".join(map(_written, signature.parameters.values()))
-        expected = "d_out, cache" if backward else ", ".join(map(_written, wanted))
-        raise InputError(f"{path} line {line}: {name}({here}) cannot be called as {name}({expected}): {error}"
-                         + ("" if backward else "; inputs come by these names")) from error
+        raise InputError(f"{path} line {line}: {problem}" + ("" if backward else "; inputs come by these names"))
+
+
+def misfit(function: Callable, positional: Sequence[Any], named: Mapping[str, Any], expected: str) -> str:
+    """Why the function cannot be called so; "" where it can. `expected` are the parameters as a student reads them."""
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*positional, **named)
+    except TypeError as error:
+        name, here = name_of(function), ", ".join(map(_written, signature.parameters.values()))
+        return f"{name}({here}) cannot be called as {name}({expected}): {error}"
+    return ""
+
+
+def name_of(function: Callable) -> str:
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def _written(p: inspect.Parameter) -> str:

@@ -12,7 +12,7 @@ vectors, rows of equal values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -47,13 +47,17 @@ class Value(NamedTuple):
         return f"{self.name}: {self.problem or f'the value of the formula, error {self.error:.1e}'}"
 
 
-def check_values(name: str, forward: Callable | None = None, rng: np.random.Generator | None = None) -> Iterator[Value]:
-    """The equation `name` case by case, small cases first; `forward` stands in for ours."""
+def check_values(
+    name: str, forward: Callable | None = None, rng: np.random.Generator | None = None,
+    cases: Mapping[str, tuple[Inputs, Options]] | None = None,
+) -> Iterator[Value]:
+    """The equation `name` case by case, small cases first; `forward` and `cases` stand in for ours."""
     check_choice("equation", name, CASES)
-    draw = Draw(rng or np.random.default_rng(0), np.float64)
-    ordinary, extreme = CASES[name].make(draw.rng, np.float64), EXTREMES.get(name, lambda draw: {})(draw)
-    cases = {**ordinary, **extreme}
-    for label, (inputs, options) in sorted(cases.items(), key=lambda item: size(item[1][0])):
+    draw, extreme = Draw(rng or np.random.default_rng(0), np.float64), {}
+    if cases is None:
+        ordinary, extreme = CASES[name].make(draw.rng, np.float64), EXTREMES.get(name, lambda draw: {})(draw)
+        cases = dict(sorted({**ordinary, **extreme}.items(), key=lambda item: size(item[1][0])))
+    for label, (inputs, options) in cases.items():
         expected = np.asarray(REFERENCES[name](**inputs, **options))
         with np.errstate(all="ignore"):
             try:
@@ -120,8 +124,8 @@ def _each(function: Callable, *arrays: tuple[Array | None, int]) -> Array:
 
 
 def _tokens(mask: Array | None, X: Array) -> Array | None:
-    """The mask, one entry a token of X."""
-    return None if mask is None else np.broadcast_to(mask, X.shape[:-1])
+    """The mask, one entry a token of X: a mask (..., 1) speaks of whole sequences."""
+    return None if mask is None else np.broadcast_to(mask, (*mask.shape[:-1], X.shape[-2]))
 
 
 def _softmax(S, mask=None):
@@ -133,11 +137,11 @@ def _linear(X, W, b):
 
 
 def _attention(Q, K, V, key_mask=None):
-    return _each(lambda *item: reference.attention(*item)[0], (Q, 2), (K, 2), (V, 2), (key_mask, 1))
+    return _each(lambda *item: reference.attention(*item)[0], (Q, 2), (K, 2), (V, 2), (_tokens(key_mask, K), 1))
 
 
 def _multi_head(X, mask=None, heads=1, **weights):
-    return _each(lambda x, m: reference.multi_head(x, weights, m, heads), (X, 2), (mask, 1))
+    return _each(lambda x, m: reference.multi_head(x, weights, m, heads), (X, 2), (_tokens(mask, X), 1))
 
 
 def _feed_forward(X, **weights):
@@ -152,11 +156,12 @@ def _cosine_attention(Q, K, V, log_scale, key_mask=None):
     def loop(q, k, v, mask):
         return reference.cosine_attention(q, k, v, log_scale, mask, EPS)
 
-    return _each(loop, (Q, 2), (K, 2), (V, 2), (key_mask, 1))
+    return _each(loop, (Q, 2), (K, 2), (V, 2), (_tokens(key_mask, K), 1))
 
 
 def _cross_attention(H, H_other, key_mask=None, **options):
-    return _each(lambda h, o, m: reference.cross_attention(h, o, m, **options, eps=EPS), (H, 2), (H_other, 2), (key_mask, 1))
+    mask = _tokens(key_mask, H_other)
+    return _each(lambda h, o, m: reference.cross_attention(h, o, m, **options, eps=EPS), (H, 2), (H_other, 2), (mask, 1))
 
 
 def _fuse(kind: str) -> Callable:
@@ -187,7 +192,7 @@ REFERENCES: dict[str, Callable] = {
     "layer_norm": _layer_norm,
     "position_code": lambda X, E: _each(lambda x: reference.position_code(x, E), (X, 2)),
     "embedding": lambda E, ids: _each(lambda one: reference.embedding(E, one), (ids, 1)),
-    "dropout": lambda X, keep: _each(reference.dropout, (X, 1), (keep, 1)),
+    "dropout": lambda X, keep: _each(reference.dropout, (X, 1), (np.broadcast_to(keep, X.shape), 1)),
     "l2_normalise": lambda X: _each(lambda x: reference.normalised(x, EPS), (X, 1)),
     "cosine_attention": _cosine_attention,
     "cross_attention": _cross_attention,

@@ -1,13 +1,20 @@
 """Pictures: every function returns a Matplotlib figure and shows or writes nothing; `save` writes one.
 
+    attention_matrix    attention weights as a matrix; `heads` draws one a head
+    embedding_map       vectors as points on a plane
+    region_weights      which regions of an image one of its regions looks at
     word_region_maps    which regions each word looks at, and which words each region looks at
     retrieval_sheet     a query and what was found for it
     training_curves     losses, learning rate and recalls of a run
 """
 
 from attnretrieval.figures.curves import training_curves
+from attnretrieval.figures.embedding import embedding_map
 from attnretrieval.figures.maps import word_region_maps
+from attnretrieval.figures.matrix import attention_matrix, heads
+from attnretrieval.figures.regions import region_weights
 from attnretrieval.figures.sheet import retrieval_sheet
 from attnretrieval.figures.style import save
 
-__all__ = ["retrieval_sheet", "save", "training_curves", "word_region_maps"]
+__all__ = ["attention_matrix", "embedding_map", "heads", "region_weights", "retrieval_sheet", "save", "training_curves",
+           "word_region_maps"]

@@ -17,6 +17,7 @@ hides its errors). One file a step:
     derivatives     complex step and 5-point central difference, on every element or on samples
     compare         error = ‖actual - expected‖ / max(‖actual‖, ‖expected‖, 1e-3 · the largest gradient of the call); the last
                     is for gradients that are 0 in theory and rounding in practice, such as that of a key bias in attention
+    saturation      how large the gradient is where nothing is saturated: that counts as the largest gradient, if it is larger
     checks          the rules of an equation: shapes, dtypes, aliases, repeats, linearity, layout, float32, Hessian, adjoint
     kinks           ties of a maximum or a hinge
     algebra         identities that the caller declares
@@ -41,6 +42,7 @@ from attnretrieval.gradcheck.compare import compare, tolerance_for
 from attnretrieval.gradcheck.kinks import check_between, move_away
 from attnretrieval.gradcheck.report import Problem, Report, Row
 from attnretrieval.gradcheck.run import is_float, start
+from attnretrieval.gradcheck.saturation import measure_usual
 
 __all__ = ["Problem", "Report", "Row", "check_gradient"]
 
@@ -82,6 +84,8 @@ def check_gradient(
     rows: list[Row] = []
     problems: list[Problem] = []
     broken: dict[str, Broken] = {}
+    with _noted(broken):
+        measure_usual(run)
     with _noted(broken):
         rows = compare(run, tolerance, limit, kinks == "between", paths)
     for check in (*CHECKS, partial(check_algebra, algebra=algebra), *([check_between] if kinks == "between" else [])):

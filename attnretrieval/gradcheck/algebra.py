@@ -51,8 +51,7 @@ def _usable(run: Run, names: Iterable[str]) -> list[str]:
 
 def _changed(run: Run, outs: tuple[Array, ...], grads: dict, what: str, names: Iterable[str]) -> list[Problem]:
     """Problems where outputs or gradients are not those of the run."""
-    problems = [Problem(None, f"{what} changes the output") for y, mine in zip(outs, run.out, strict=True)
-                if not relative(y, mine) <= EXACT]
+    problems = [Problem(None, f"{what} changes the output") for same in run.same_outputs(outs, EXACT) if not same]
     return problems + [
         Problem(name, f"{what} changes d_{name}", "identity broken") for name in _usable(run, names)
         if not relative(grads[name], run.grads[name], 1e-3 * run.largest) <= EXACT
@@ -88,7 +87,7 @@ def scale_invariant(run: Run, *names: str) -> list[Problem]:
                                           "is the row term of the normalisation right?", "has a part along the input"))
         outs, _ = both(run, {name: 3.0 * x})
         problems += [Problem(None, f"3 · {name} gives another output than {name}, though its length should not matter")
-                     for y, mine in zip(outs, run.out, strict=True) if not relative(y, mine) <= EXACT]
+                     for same in run.same_outputs(outs, EXACT) if not same]
     return problems
 
 

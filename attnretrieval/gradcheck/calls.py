@@ -55,13 +55,13 @@ def call_forward(forward: Callable, arguments: Mapping[str, Any]) -> tuple[Any, 
         answer = forward(**arguments)
     except Exception as error:  # it may raise whatever it likes: that is the finding
         given = ", ".join(f"{name} {described(x)}" for name, x in arguments.items())
-        raise _raised("forward", forward, error, given) from error
+        raise raised("forward", forward, error, given) from error
     if not isinstance(answer, tuple) or len(answer) != 2:
         raise no_answer(f"the forward returned {a_kind(answer)}, expected the pair (out, cache)" + _forgotten(answer))
     out, cache = answer
     for y in out if isinstance(out, tuple) and out else (out,):
         if not _is_numbers(y):
-            raise no_answer(f"the forward returned {a_kind(y)} as its output, expected an array")
+            raise no_answer(f"the forward returned {a_kind(y)} as its output, expected an array" + _forgotten(y))
     return out, cache
 
 
@@ -71,7 +71,7 @@ def call_backward(backward: Callable, d_out: Any, cache: Any, names: Sequence[st
         answer = backward(d_out, cache)
     except Exception as error:  # see above
         given = f"d_out {described(d_out)}, cache {described(cache)}"
-        raise _raised("backward", backward, error, given) from error
+        raise raised("backward", backward, error, given) from error
     found = dict.fromkeys(names)
     for field, d_x in _by_field(answer, names).items():
         if d_x is not None and not _is_numbers(d_x):
@@ -119,7 +119,7 @@ def _forgotten(answer: Any) -> str:
 # --- in words ----------------------------------------------------------------------------------------------------------
 
 
-def _raised(who: str, function: Callable, error: Exception, given: str) -> Broken:
+def raised(who: str, function: Callable, error: Exception, given: str) -> Broken:
     what = f"the {who} raised {type(error).__name__}{place(file_of(function), error)}"
     return Broken(what, one_line(error), error, given)
 
@@ -134,7 +134,8 @@ def place(file: str | None, error: BaseException) -> str:
     if not frames:
         return ""
     line = shortened(frames[-1].line or "")
-    return f" in {Path(file).name} line {frames[-1].lineno}" + (f", `{line}`" if line else "")
+    where = "the cell," if "ipython" in file or "ipykernel" in file else Path(file).name
+    return f" in {where} line {frames[-1].lineno}" + (f", `{line}`" if line else "")
 
 
 def file_of(function: Callable) -> str | None:

@@ -12,7 +12,7 @@ from attnretrieval.gradcheck.derivatives import Slopes, central_difference, choo
 from attnretrieval.gradcheck.diagnosis import Wrong, diagnose, diagnose_samples
 from attnretrieval.gradcheck.kinks import between, is_kink
 from attnretrieval.gradcheck.report import Row
-from attnretrieval.gradcheck.run import Run
+from attnretrieval.gradcheck.run import Run, at_least
 
 DIFFERENCE_TOLERANCE = 1e-6
 SMALL_GRADIENT = 1e-3       # of the largest gradient of the call: below it, errors are measured against this
@@ -40,7 +40,7 @@ def differentiate(run: Run, limit: int) -> Derivatives:
     places = choose_places(run, limit)
     exact, witness = complex_step(run, places), central_difference(run, places)
     slopes = witness if exact is None else exact
-    floor = SMALL_GRADIENT * max((d.norm for d in slopes.values()), default=0.0)
+    floor = SMALL_GRADIENT * at_least(max((d.norm for d in slopes.values()), default=0.0), run.usual)
     scale = sum(float(np.abs(d * y).sum()) for d, y in zip(run.d_out, run.out, strict=True))
     return Derivatives(exact, witness, floor, max(floor, SUBTRACTED * scale))
 
@@ -89,7 +89,7 @@ def _believe_the_difference(run: Run, found: Derivatives, limit: int) -> Derivat
         return found
     run.notes.append(f"the forward is not complex-safe: complex step and central difference disagree on {', '.join(fooled)} "
                      "(abs, norm and conj must be x * x and sqrt); judged by the central difference alone")
-    floor = SMALL_GRADIENT * max((d.norm for d in found.witness.values()), default=0.0)
+    floor = SMALL_GRADIENT * at_least(max((d.norm for d in found.witness.values()), default=0.0), run.usual)
     return Derivatives(None, found.witness, floor, max(floor, found.noise))
 
 

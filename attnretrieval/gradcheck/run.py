@@ -11,6 +11,8 @@ import numpy as np
 from attnretrieval.backend import Array
 from attnretrieval.gradcheck.calls import call_backward, call_forward, no_answer
 
+MOST = 1e9                  # a gradient that is smaller than usual by more cannot be told from rounding
+
 
 @dataclass
 class Run:
@@ -27,6 +29,8 @@ class Run:
     grads: dict[str, Array | None] = field(default_factory=dict)
     cache: Any = None
     notes: list[str] = field(default_factory=list)
+    usual: float = 0.0          # the size of the gradient where nothing is saturated, and that of each output:
+    usual_out: tuple[float, ...] = ()       # see saturation.py
     exact: bool = False         # the forward has a complex-step derivative, and it is the only right one (no tie)
 
     @property
@@ -40,9 +44,19 @@ class Run:
         return [(name, self.grads[name]) for name in self.floats if self.grads.get(name) is not None]
 
     @property
-    def largest(self) -> float:
-        """The norm of the largest gradient: what is tiny beside it is rounding."""
+    def here(self) -> float:
+        """The norm of the largest gradient."""
         return max((float(np.linalg.norm(d_x)) for _, d_x in self.present), default=0.0)
+
+    @property
+    def largest(self) -> float:
+        """The norm of the largest gradient, here or where nothing is saturated: what is tiny beside it is rounding."""
+        return at_least(self.here, self.usual)
+
+    def same_outputs(self, outs: tuple[Array, ...], tolerance: float) -> list[bool]:
+        """Which of these outputs are those of the run, to this tolerance."""
+        sizes = [at_least(float(np.linalg.norm(y)), usual) for y, usual in zip(self.out, self.usual_out, strict=True)]
+        return [relative(y, mine, 1e-3 * size) <= tolerance for y, mine, size in zip(outs, self.out, sizes, strict=True)]
 
     def forward(self, **arguments: Any) -> tuple[Any, Any]:
         """One forward: (out, cache). Every call has inputs of the same shapes, so its outputs have the shapes of the first."""
@@ -89,6 +103,7 @@ def start(forward: Callable, backward: Callable, inputs: Mapping[str, Any], opti
     run = Run(forward, backward, inputs, options, rng)
     out, run.cache = run.forward(**run.arguments())
     run.out, run.build = tuple(y.copy() for y in parts(out)), builder(out)
+    run.usual_out = (0.0,) * len(run.out)
     run.d_out = tuple(rng.normal(size=y.shape) for y in run.out)
     grads = run.gradients(run.cache)
     if any(y.dtype.kind == "c" for y in run.out):
@@ -102,6 +117,11 @@ def start(forward: Callable, backward: Callable, inputs: Mapping[str, Any], opti
 
 def _listed(shapes: list[tuple[int, ...]]) -> str:
     return ", ".join(map(str, shapes))
+
+
+def at_least(here: float, usual: float) -> float:
+    """The larger of the two; `usual` counts up to MOST times what is here, so that no exact small number goes unjudged."""
+    return max(here, min(usual, MOST * here))
 
 
 def copy_of(x: Any) -> Any:

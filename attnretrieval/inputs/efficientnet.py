@@ -15,7 +15,9 @@ Two identities do the work:
 - Batch norm after a convolution is one more linear map: γ (W x - μ) / √(σ² + ε) + β = (γ/√(σ²+ε)) W x + (β - γ μ/√(σ²+ε)),
   so it is folded into the weights once.
 - A 1×1 convolution is a product (pixels × channels) @ (channels × channels'). A depthwise one is a sum of k² shifted images,
-  each times one weight a channel; it is taken a few rows at a time, so that what is added up stays in the cache.
+  each times one weight a channel. It is taken a few rows at a time, so that what is added up stays in the cache; and each
+  row of pixels is one vector (width · channels), the weights repeated along it, since NumPy is slow on short vectors. With
+  stride 2, pixels of even and odd place are parted first (`_parted`), so that neighbours in a sum are neighbours in memory.
 
 Padding is that of TensorFlow's SAME: the smaller half before, the larger after.
 """
@@ -38,7 +40,7 @@ SIZE, GRID, CHANNELS = 224, (7, 7), 1280
 STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
           (1, 3, 1, 6, 320))
 BATCH_NORM_EPS = 1e-3
-CACHE_NUMBERS = 16_384          # numbers of a depthwise output that are added up at once; may be changed
+CACHE_NUMBERS = 65_536          # numbers of a depthwise output that are added up at once; may be changed
 
 
 class Convolution(NamedTuple):
@@ -130,8 +132,8 @@ def _pointwise(X: Array, convolution: Convolution) -> Array:
 def _stem(X: Array, convolution: Convolution) -> Array:
     """3×3, stride 2: the nine shifted images side by side, times one matrix."""
     out = SIZE // 2
-    X = _padded(X, 3, 2)
-    shifted = [X[dy:dy + 2 * out:2, dx:dx + 2 * out:2] for dy in range(3) for dx in range(3)]
+    parts = _parted(X, 3, 2)
+    shifted = [parts[dy % 2, dx % 2, dy // 2:dy // 2 + out, dx // 2:dx // 2 + out] for dy in range(3) for dx in range(3)]
     return _relu6(_pointwise(module_of(X).concatenate(shifted, axis=-1), convolution))
 
 
@@ -140,27 +142,35 @@ def _depthwise(X: Array, convolution: Convolution, stride: int) -> Array:
     W, b = convolution
     k = len(W)
     height, width, channels = -(-X.shape[0] // stride), -(-X.shape[1] // stride), X.shape[2]
-    X = _padded(X, k, stride)
-    Y = xp.empty((height, width, channels), X.dtype)
+    parts = _parted(X, k, stride)
+    parts = parts.reshape(*parts.shape[:3], -1)                                 # (s, s, rows, width · channels)
+    W, b = xp.tile(W, (1, 1, width)), xp.tile(b, width)
+    Y = xp.empty((height, width * channels), X.dtype)
     rows = max(1, CACHE_NUMBERS // (width * channels))
-    product = xp.empty((rows, width, channels), X.dtype)
+    product = xp.empty((rows, width * channels), X.dtype)
     for top in range(0, height, rows):
         total = Y[top:top + rows]
         total[...] = b
         term = product[:len(total)]
         for dy in range(k):
             for dx in range(k):
-                first = top * stride + dy
-                shifted = X[first:first + (len(total) - 1) * stride + 1:stride, dx:dx + (width - 1) * stride + 1:stride]
+                first, left = top + dy // stride, dx // stride * channels
+                shifted = parts[dy % stride, dx % stride, first:first + len(total), left:left + width * channels]
                 xp.multiply(shifted, W[dy, dx], out=term)
                 total += term
-    return Y
+    return Y.reshape(height, width, channels)
 
 
-def _padded(X: Array, k: int, stride: int) -> Array:
-    """X with zeros around it, so that a k×k window at every `stride`-th pixel fits."""
+def _parted(X: Array, k: int, stride: int) -> Array:
+    """X with zeros around it, so that a k×k window at every `stride`-th pixel fits: (s, s, rows, columns, channels).
+
+    Pixel (y, x) of the padded image is [y % s, x % s, y // s, x // s].
+    """
     height, width, channels = X.shape
-    more_y, more_x = (max((-(-size // stride) - 1) * stride + k - size, 0) for size in (height, width))
-    padded = module_of(X).zeros((height + more_y, width + more_x, channels), X.dtype)
-    padded[more_y // 2:more_y // 2 + height, more_x // 2:more_x // 2 + width] = X
-    return padded
+    windows = [-(-size // stride) for size in (height, width)]
+    top, left = (max((n - 1) * stride + k - size, 0) // 2 for n, size in zip(windows, (height, width), strict=True))
+    rows, columns = (n + (k - 1) // stride for n in windows)
+    padded = module_of(X).zeros((rows * stride, columns * stride, channels), X.dtype)
+    padded[top:top + height, left:left + width] = X
+    parts = padded.reshape(rows, stride, columns, stride, channels).transpose(1, 3, 0, 2, 4)
+    return module_of(X).ascontiguousarray(parts)                                # no copy where the stride is 1

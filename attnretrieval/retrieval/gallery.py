@@ -22,6 +22,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,6 +31,7 @@ import numpy as np
 from attnretrieval.backend import to_host
 from attnretrieval.inputs.files import InputError, atomic_folder, need_file, need_folder
 from attnretrieval.model import Encoded
+from attnretrieval.retrieval.nearest import CosineIndex
 from attnretrieval.shapes import check_choice
 
 FORMAT = "attnretrieval-gallery"
@@ -54,6 +56,15 @@ class Gallery:
     @property
     def model_file(self) -> Path:
         return self.path / "model.npz"
+
+    @cached_property
+    def image_index(self) -> CosineIndex:
+        """Made by the first search; reads all of g."""
+        return CosineIndex(self.images.g)
+
+    @cached_property
+    def text_index(self) -> CosineIndex:
+        return CosineIndex(self.texts.g)
 
 
 def write_gallery(

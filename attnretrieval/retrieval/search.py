@@ -6,9 +6,9 @@
 
 `rerank` with `rerank_k` = gallery size is `exhaustive`, and runs as such. Equal scores: the lower id first.
 
-Everything runs in blocks. Cosines are summed in float64, rounded to multiples of 2⁻³⁰ and given in float32, so that
-neither the block nor the place in a batch moves a bit, and equal vectors get equal scores. Paired scores are the
-model's: where two ways of batching differ, they differ by its rounding. The block sizes below may be changed.
+Everything runs in blocks. A cosine has the same bits in every block, batch and mode, and equal vectors get equal scores
+(nearest.py, which searches the index on the CPU). Paired scores are the model's: where two ways of batching differ, they
+differ by its rounding. The block sizes below may be changed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from attnretrieval.backend import module_of, to_device, to_host
-from attnretrieval.equations.cosine import cosine_similarity
 from attnretrieval.inputs.files import InputError
 from attnretrieval.model import Encoded, Model
 from attnretrieval.retrieval.metrics import (
@@ -31,6 +30,7 @@ from attnretrieval.retrieval.metrics import (
     recalls_from_ranks,
     right_answers,
 )
+from attnretrieval.retrieval.nearest import cosines
 from attnretrieval.shapes import ShapeError, check_array, check_choice, check_finite
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 MODES = ("index", "rerank", "exhaustive")
 
 SCORES = 4_000_000          # scores of a block of queries with all items
-ITEMS = 8192                # items turned to float64 at once
 TEXTS = 256                 # texts of one call of model.score_matrix
 PAIRS = 16_384              # pairs of one call of model.score_pairs
 TOKEN_BYTES = 256_000_000   # tokens of the images of one call
@@ -84,19 +83,19 @@ def rank_all(
     _check(texts, images, mode, 1, rerank_k)
     truth = check_truth(image_of, len(texts.g), len(images.g))
     modes = {"i2t": _mode(mode, rerank_k, len(texts.g)), "t2i": _mode(mode, rerank_k, len(images.g))}
-    S = _score_matrix(model, texts, images, _device(texts)) if "exhaustive" in modes.values() else None
+    paired_scores = _score_matrix(model, texts, images, _device(texts)) if "exhaustive" in modes.values() else None
 
     def one_way(queries: Encoded, items: Encoded, direction: str) -> Ranks:
         if modes[direction] == "exhaustive":
-            return ranks(S if direction == "t2i" else S.T, truth, direction)
+            return ranks(paired_scores if direction == "t2i" else paired_scores.T, truth, direction)
         blocks = []
         for rows in _row_blocks(len(queries.g), len(items.g)):
             rows = rows[right_answers(truth, direction, rows, len(items.g)).any(axis=1)]
-            cosines = _cosines(queries, items, rows)
+            S = cosines(to_host(queries.g)[rows], items.g)
             right = right_answers(truth, direction, rows, len(items.g))
-            block = rank_block(cosines, right)
+            block = rank_block(S, right)
             if modes[direction] == "rerank":
-                first = np.sort(top_ids(cosines, rerank_k), axis=1)
+                first = np.sort(top_ids(S, rerank_k), axis=1)
                 paired = _score_candidates(model, queries, items, rows, first, direction)
                 block = _reranked(block, paired, np.take_along_axis(right, first, axis=1))
             blocks.append(block)
@@ -128,25 +127,25 @@ def _search(
         raise InputError(f'gallery {gallery.path} was written without tokens: use mode "index", or index with tokens')
     count = len(items.g)
     k, mode = min(k, count), _mode(mode, rerank_k, count)
-    blocks = []
-    for rows in _row_blocks(len(queries.g), count):
-        if mode == "exhaustive":
+    if mode == "exhaustive":
+        blocks = []
+        for rows in _row_blocks(len(queries.g), count):
             block = queries.take(slice(rows[0], rows[-1] + 1))
             texts, images = (block, items) if direction == "t2i" else (items, block)
             S = _score_matrix(model, texts, images, _device(queries))
             S = S if direction == "t2i" else S.T
-        else:
-            S = _cosines(queries, items, rows)
-        ids = top_ids(S, max(k, rerank_k) if mode == "rerank" else k)
-        scores = np.take_along_axis(S, ids, axis=1)
-        if mode == "rerank":
-            first = np.sort(ids[:, :rerank_k], axis=1)
-            paired = _score_candidates(model, queries, items, rows, first, direction)
-            order = np.argsort(-paired, axis=1, kind="stable")
-            ids = np.concatenate([np.take_along_axis(first, order, axis=1), ids[:, rerank_k:]], axis=1)
-            scores = np.concatenate([np.take_along_axis(paired, order, axis=1), scores[:, rerank_k:]], axis=1)
-        blocks.append(Hits(ids[:, :k], scores[:, :k]))
-    return Hits(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
+            ids = top_ids(S, k)
+            blocks.append(Hits(ids, np.take_along_axis(S, ids, axis=1)))
+        return Hits(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
+    index = gallery.image_index if direction == "t2i" else gallery.text_index
+    ids, scores = index.nearest(queries.g, max(k, rerank_k) if mode == "rerank" else k)
+    if mode == "rerank":
+        first = np.sort(ids[:, :rerank_k], axis=1)
+        paired = _score_candidates(model, queries, items, np.arange(len(ids)), first, direction)
+        order = np.argsort(-paired, axis=1, kind="stable")
+        ids = np.concatenate([np.take_along_axis(first, order, axis=1), ids[:, rerank_k:]], axis=1)
+        scores = np.concatenate([np.take_along_axis(paired, order, axis=1), scores[:, rerank_k:]], axis=1)
+    return Hits(ids[:, :k], scores[:, :k])
 
 
 def _reranked(by_index: Ranks, paired: np.ndarray, right: np.ndarray) -> Ranks:
@@ -165,21 +164,6 @@ def _reranked(by_index: Ranks, paired: np.ndarray, right: np.ndarray) -> Ranks:
 
 
 # ---- scores ----------------------------------------------------------------------------------------------------------
-
-
-def _cosines(queries: Encoded, items: Encoded, rows: np.ndarray) -> np.ndarray:
-    """(len(rows), N) float32."""
-    Q = to_host(queries.g)[rows].astype(np.float64)
-    S = np.empty((len(rows), len(items.g)), np.float32)
-    for start in range(0, S.shape[1], ITEMS):
-        G = to_host(items.g[start : start + ITEMS]).astype(np.float64)
-        cosines = cosine_similarity(Q, G)[0]
-        # The order of a sum leaves errors of 1e-16, and float32 would keep them where the cosine is near 0.
-        cosines *= 2.0**30
-        np.rint(cosines, out=cosines)
-        cosines *= 2.0**-30
-        S[:, start : start + ITEMS] = cosines
-    return S
 
 
 def _score_matrix(model: Model, texts: Encoded, images: Encoded, device: str) -> np.ndarray:

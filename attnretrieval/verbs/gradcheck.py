@@ -16,9 +16,9 @@ import numpy as np
 
 from attnretrieval.course.cases import CASES, chosen, inputs_of, run_case
 from attnretrieval.course.mine import open_mine
+from attnretrieval.course.printed import FirstLines
 from attnretrieval.verbs.common import seed, write_json
 from attnretrieval.verbs.gradcheck_table import (
-    FirstLines,
     Found,
     failed,
     failures,

@@ -71,14 +71,19 @@ def draw_problem(size: str | dict[str, int], task: str, N: int, dtype: str = "fl
     for name, shape in parameters.shapes.items():
         if len(shape) == 1:             # biases start at 0, where a wrong gradient could hide
             parameters[name][...] = 0.1 * rng.standard_normal(shape)
-    table = rng.standard_normal((WORDS, size.d_t)).astype(dtype)
-    lengths = rng.integers(size.least, size.n + 1, N)
-    lengths[0] = size.n
+    table = rng.standard_normal((WORDS, size.d_t), dtype)
     batch = Batch(
         ids=rng.integers(0, WORDS, (N, size.n)),
-        word_mask=np.arange(size.n) < lengths[:, None],
-        regions=rng.standard_normal((N, size.m, size.d_v)).astype(dtype),
+        word_mask=np.arange(size.n) < sentence_lengths(size, N, seed)[:, None],
+        regions=rng.standard_normal((N, size.m, size.d_v), dtype),
         region_mask=None,
         positives=np.eye(N, dtype=bool),
     )
     return Problem(size, config, parameters, table, batch, Objective(paired_weight=weight))
+
+
+def sentence_lengths(size: Size, N: int, seed: int = 0) -> np.ndarray:
+    """(N,) the real words of each sentence; the first has all."""
+    lengths = np.random.default_rng(seed + 1).integers(size.least, size.n + 1, N)
+    lengths[0] = size.n
+    return lengths

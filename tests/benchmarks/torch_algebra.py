@@ -4,11 +4,13 @@
     all logits in one product                  L = H_t H_vᵀ, read along the regions and along the words
     add: the mean of the contexts              w (A K) = (w A) K                one row a pair instead of n
     gate: the context's part of the gate       C W_2 = (A K) W_2 = A (K W_2)    K W_2 once an item
+    gate: packed                               only the real words of a sentence are fused
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +20,8 @@ from tests.benchmarks.torch_textbook import EPS, info_nce, normalise
 
 
 def loss(
-    p: dict[str, torch.Tensor], batch, size, paired: bool, gated: bool, block: tuple[int, int] | None = None
+    p: dict[str, torch.Tensor], batch, size, paired: bool, gated: bool, packed: bool = True,
+    block: tuple[int, int] | None = None,
 ) -> torch.Tensor:
     """As torch_textbook.loss, with W_QKV and b_QKV for W_Q, W_K, W_V and their biases.
 
@@ -31,7 +34,7 @@ def loss(
     total = info_nce(normalise(g_t) @ normalise(g_v).T, p["loss_alone.log_temperature"])
     if not paired:
         return total
-    scores = gate_scores if gated else add_scores
+    scores = partial(gate_scores, packed=packed) if gated else add_scores
     weights = [p[f"fuse_{side}.{name}"] for side in "tv" for name in "Wb"] if gated else []
     if block is None:
         s = scores(H_t, batch.mask, w_t, H_v, *weights)
@@ -68,30 +71,38 @@ def logits(H_t, H_v):
     return ((H_t.reshape(a * n, d) @ H_v.reshape(b * m, d).T) / math.sqrt(d)).view(a, n, b, m)
 
 
-def both_softmaxes(L, mask):
-    """Along the regions, and along the words that are real."""
-    return torch.softmax(L, dim=3), torch.softmax(L.masked_fill(~mask[:, :, None, None], -math.inf), dim=1)
+def softmax_over_words(L, mask):
+    return torch.softmax(L.masked_fill(~mask[:, :, None, None], -math.inf), dim=1)
 
 
 def add_scores(H_t, mask, w_t, H_v):
     (a, n, _), (b, m, _) = H_t.shape, H_v.shape
-    A_t, A_v = both_softmaxes(logits(H_t, H_v), mask)
-    pooled_t = (w_t[:, None] @ A_t.view(a, n, b * m)).view(a, b, m)             # w A, then (w A) K
-    pooled_v = A_v.mean(3).transpose(1, 2)                                      # (t, v, n)
+    L = logits(H_t, H_v)
+    pooled_t = (w_t[:, None] @ torch.softmax(L, dim=3).view(a, n, b * m)).view(a, b, m)     # w A, then (w A) K
+    pooled_v = softmax_over_words(L, mask).mean(3).transpose(1, 2)              # (t, v, n)
     g_t = (w_t[:, None] @ H_t) + (pooled_t.transpose(0, 1) @ H_v).transpose(0, 1)
     g_v = H_v.mean(1) + pooled_v @ H_t
     return cosine(g_t, g_v)
 
 
-def gate_scores(H_t, mask, w_t, H_v, W_t, b_t, W_v, b_v):
+def gate_scores(H_t, mask, w_t, H_v, W_t, b_t, W_v, b_v, packed: bool):
     (a, n, d), (b, m, _) = H_t.shape, H_v.shape
-    A_t, A_v = both_softmaxes(logits(H_t, H_v), mask)
-    C_t = A_t.permute(2, 0, 1, 3).reshape(b, a * n, m) @ torch.cat([H_v, H_v @ W_t[d:]], dim=2)
-    C_v = A_v.permute(0, 2, 3, 1).reshape(a, b * m, n) @ torch.cat([H_t, H_t @ W_v[d:]], dim=2)
-    F_t = gate(H_t, H_t @ W_t[:d] + b_t, C_t.view(b, a, n, 2 * d))              # (v, t, n, d)
+    L = logits(H_t, H_v)
+    A_v = softmax_over_words(L, mask).permute(0, 2, 3, 1).reshape(a, b * m, n)
+    C_v = A_v @ torch.cat([H_t, H_t @ W_v[d:]], dim=2)
     F_v = gate(H_v, H_v @ W_v[:d] + b_v, C_v.view(a, b, m, 2 * d))              # (t, v, m, d)
-    g_t = (w_t[:, None] @ F_t)[:, :, 0].transpose(0, 1)
-    return cosine(g_t, F_v.mean(2))
+    K_t = torch.cat([H_v, H_v @ W_t[d:]], dim=2)
+    if packed:
+        text_of, _ = mask.nonzero(as_tuple=True)                                # the sentence of each real word r
+        H_r = H_t[mask]
+        A_t = torch.softmax(L[mask], dim=2).transpose(0, 1)                     # (v, r, m)
+        F_t = gate(H_r, H_r @ W_t[:d] + b_t, A_t @ K_t)                         # (v, r, d)
+        g_t = F_t.new_zeros(b, a, d).index_add(1, text_of, F_t * w_t[mask][:, None])
+    else:
+        A_t = torch.softmax(L, dim=3).permute(2, 0, 1, 3).reshape(b, a * n, m)
+        F_t = gate(H_t, H_t @ W_t[:d] + b_t, (A_t @ K_t).view(b, a, n, 2 * d))  # (v, t, n, d)
+        g_t = (w_t[:, None] @ F_t)[:, :, 0]
+    return cosine(g_t.transpose(0, 1), F_v.mean(2))
 
 
 def gate(H, U, both):

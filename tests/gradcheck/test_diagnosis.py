@@ -135,7 +135,7 @@ FAULTS = [
     Fault("dropout", "p = 0.5", change("X", lambda d, u, c: u), "X", "factor missing", "the factor keep is missing"),
     Fault("l2_normalise", "batch", change("X", unit_without_length), "X", "length missing"),
     Fault("fuse_gate", "batch", change("H", lambda d, u, c: u * c.G), "H", "gate missing"),
-    Fault("fuse_gate", "batch", change("C", lambda d, u, c: d - u * (1 - c.G)), "C", "direct missing"),
+    Fault("fuse_gate", "batch", change("C", lambda d, u, c: d - u * (1 - c.G)), "C", "direct use missing"),
     Fault("fuse_concat", "batch", change("W", lambda d, u, c: d * (np.arange(8) < 4)[:, None]), "W", "zero on a block",
           "4, 5, 6, 7 of axis 0 (0 there)"),
     Fault("pool_mean", "batch", change("F", lambda d, u, c: 3 * d), "F", "sum for mean", "over 3 values"),

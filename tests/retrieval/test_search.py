@@ -9,7 +9,7 @@ import pytest
 
 from attnretrieval.inputs.files import InputError
 from attnretrieval.model import Encoded
-from attnretrieval.retrieval import search
+from attnretrieval.retrieval import nearest, search
 from attnretrieval.retrieval.gallery import Gallery
 from attnretrieval.retrieval.metrics import recalls
 from attnretrieval.retrieval.search import MODES, evaluate, rank_all, search_images, search_texts, top_ids
@@ -88,7 +88,9 @@ def test_blocks_batches_and_padding_change_nothing(sides, mode, monkeypatch):
     report = evaluate(StandIn(), texts, images, np.arange(23) % 17, mode, 6)
     for scores, items, per_call, pairs, size in ((1, 3, 2, 5, 1), (70, 5, 7, 11, 400), (200, 100, 1, 1000, 10**6)):
         monkeypatch.setattr(search, "SCORES", scores)
-        monkeypatch.setattr(search, "ITEMS", items)
+        monkeypatch.setattr(nearest, "SCORES", scores)
+        monkeypatch.setattr(nearest, "ITEMS", items)
+        monkeypatch.setattr(nearest, "PLAIN_ITEMS", items)
         monkeypatch.setattr(search, "TEXTS", per_call)
         monkeypatch.setattr(search, "PAIRS", pairs)
         monkeypatch.setattr(search, "TOKEN_BYTES", size)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from attnretrieval.course.mine import open_mine
-from attnretrieval.verbs.gradcheck_table import FirstLines
+from attnretrieval.course.printed import FirstLines
 
 FORWARD = '''
 import numpy as np
@@ -197,7 +197,7 @@ def test_a_forward_that_is_not_complex_safe_is_noted(mine):
 def test_what_the_file_prints_is_cut(mine):
     said = mine(BACKWARD.replace("    Q, K", '    print("形状", d_Y.shape)\n    Q, K'))
     assert said.code == 0 and said.out.count("形状") == FirstLines.LIMIT
-    assert "more lines that the file printed" in said.out.splitlines()[-2]
+    assert "more lines that were printed" in said.out.splitlines()[-2]
 
 
 def test_a_file_elsewhere_that_needs_its_neighbours(say, tmp_path):

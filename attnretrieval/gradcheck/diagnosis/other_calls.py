@@ -121,9 +121,13 @@ def _scaled(run: Run, mine: str) -> Iterator[OtherCall]:
     shapes = [run.inputs[name].shape for name in run.floats]
     sizes = {size for shape in shapes for size in shape if size > 1}
     sizes |= {size // h for size in set(sizes) for h in heads if size % h == 0 and size > h} | {h for h in heads if h > 1}
-    factors = {"2": 2.0, "1/2": 0.5}
+    factors: dict[float, str] = {}      # the first text that explains a number stays
     for size in sorted(sizes):
-        factors |= {f"√{size}": math.sqrt(size), f"1/√{size}": 1 / math.sqrt(size), f"{size}": size, f"1/{size}": 1 / size}
+        factors.setdefault(math.sqrt(size), f"√{size} · {{}} (is a 1/√{size} missing?)")
+        factors.setdefault(1 / math.sqrt(size), f"1/√{size} · {{}} (is a 1/√{size} there twice?)")
+    for size in sorted({*sizes, 2}):
+        factors.setdefault(float(size), f"{size} · {{}}")
+        factors.setdefault(1 / size, f"1/{size} · {{}}")
     for name in run.floats:
         x = run.inputs[name]
         if name == mine:
@@ -132,6 +136,6 @@ def _scaled(run: Run, mine: str) -> Iterator[OtherCall]:
             yield _call(run, f"{name} scaled", f"exp({name}) squared", **{name: 2 * x})
             yield _call(run, f"{name} scaled", f"exp({name}) = 1", **{name: 0 * x})
             continue
-        for label, c in factors.items():
+        for c, text in factors.items():
             if not nearly(c, 1):
-                yield _call(run, f"{name} scaled", f"{label} · {name}", **{name: c * x})
+                yield _call(run, f"{name} scaled", text.format(name), **{name: c * x})
