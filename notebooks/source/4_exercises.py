@@ -8,7 +8,7 @@
 # %% [markdown] lang="en"
 # # Exercises 4 · Objectives
 #
-# Four functions: the gradient of the cosine, two losses, and the gradient that trains nearly every retriever of today.
+# Four functions: the gradient of the cosine, two losses, and the gradient of the second.
 #
 # Write yours in place of `raise NotImplementedError`, run the cell, and run the `check` below it. It draws new shapes and numbers each
 # time. `hint("info_nce")` gives a hint, and the next one is a little clearer.
@@ -21,7 +21,7 @@
 # %% [markdown] lang="zh"
 # # 练习 4 · 训练目标
 #
-# 四个函数:余弦的梯度、两种损失,以及如今几乎所有检索模型都靠它训练的那个梯度。
+# 四个函数:余弦的梯度、两种损失,以及后一种损失的梯度。
 #
 # 把 `raise NotImplementedError` 换成你的代码,运行这一格,再运行下面的 `check`,它每次都换新的形状和数字。`hint("info_nce")` 给一个提示,
 # 再要一次会更明白一点。

@@ -768,7 +768,7 @@ plt.show()
 
 # %% [markdown] lang="en"
 # Only the hardest negative suffers, and how: the vectors run together again, although they had been apart when it began. (In "mean" each
-# false negative is one of 62, and those of two captions of an image cancel.) So say what is right with `positives`, and the question does
+# false negative is one of 63, and those of two captions of an image cancel.) So say what is right with `positives`, and the question does
 # not arise.
 #
 # Real data sets have false negatives that nobody marked: two photographs of a dog on grass, each described just as well by the captions
@@ -792,7 +792,7 @@ plt.show()
 # **Next**: write the four functions yourself in [exercise 4](4_exercises.ipynb). In lesson 5 the trained retriever searches.
 
 # %% [markdown] lang="zh"
-# 只有最难负例吃亏,而且吃得不轻:向量本来已经散开,现在又挤到了一起。(在 “mean” 里,一个假负例只占 62 份中的一份,而同一幅图两句描述的
+# 只有最难负例吃亏,而且吃得不轻:向量本来已经散开,现在又挤到了一起。(在 “mean” 里,一个假负例只占 63 份中的一份,而同一幅图两句描述的
 # 作用又互相抵消。)所以,用 `positives` 说清什么是对的,问题就不会出现。
 #
 # 真实的数据集里还有没人标出来的假负例:两张草地上的狗的照片,彼此的描述拿过来也一样合适。没有哪个矩阵知道它们;损失越是专挑难的负例,
