@@ -8,7 +8,7 @@ In both F = base + A values (pairs_contexts.py). With mean pooling nothing stand
     (1)  g = mean_i F_i = mean_i base_i + (mean_i A_i) values
 
 and no (R, d) array exists for a pair at all: the attention is pooled first, (R, K) numbers instead of (R, d).
-Max and attention pooling need every token: `pooled_tokens`.
+Max and attention pooling need every token of a pair.
 """
 
 from __future__ import annotations

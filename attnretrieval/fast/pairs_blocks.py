@@ -155,7 +155,7 @@ def _groups(side: Side, size: int | None) -> list[Group]:
         count = max(1, round(side.H.size / ELEMENTS))
     else:
         count = -(-len(side.lengths) // size)
-    return groups(side.lengths, min(count, len(side.lengths)), side.H)
+    return groups(side.lengths, count, side.H)
 
 
 def _scales(model: Model) -> tuple[Array, Array] | None:

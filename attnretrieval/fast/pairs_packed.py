@@ -89,9 +89,10 @@ def segments_of(lengths: np.ndarray) -> tuple[slice, ...]:
 
 
 def groups(lengths: np.ndarray, count: int, like: Array) -> list[Group]:
-    """All items, in order, in `count` groups of nearly as many items each."""
+    """All items, in order, in `count` groups of nearly as many items each; no more groups than items."""
+    count = min(count, len(lengths))
     ends = np.cumsum(lengths)
-    cuts = [len(lengths) * i // count for i in range(count + 1)]
+    cuts = [len(lengths) * i // max(count, 1) for i in range(count + 1)]
     found = []
     for first, last in zip(cuts, cuts[1:], strict=False):
         here = lengths[first:last]

@@ -158,7 +158,7 @@ def prepare(model: Model, name: str, items: Encoded, often: bool) -> Side:
         y = xp.ones_like(x)
     gram = None
     if often:
-        gram = xp.zeros((len(H), max(1, int(lengths.max()))), H.dtype)
+        gram = xp.zeros((len(H), int(lengths.max(initial=0))), H.dtype)
         for segment in segments_of(lengths):
             gram[segment, : segment.stop - segment.start] = H[segment] @ H[segment].T
     whole = TokenSide(None, tokens, x, y, pack(a[..., None], rows)[:, 0], gram, None if often else H)

@@ -6,6 +6,7 @@
     region_weights      which regions of an image one of its regions looks at
     word_region_maps    which regions each word looks at, and which words each region looks at
     retrieval_sheet     a query and what was found for it
+    similarity_matrix   captions against images, right answers marked; several on one scale
     training_curves     losses, learning rate and recalls of a run
 
 and one that returns an HTML page, with a `save` of its own:
@@ -20,8 +21,9 @@ from attnretrieval.figures.maps import word_region_maps
 from attnretrieval.figures.matrix import attention_matrix, heads
 from attnretrieval.figures.regions import region_weights
 from attnretrieval.figures.sheet import retrieval_sheet
+from attnretrieval.figures.similarity import similarity_matrix
 from attnretrieval.figures.style import save
 from attnretrieval.gradcheck.picture import gradient_report
 
 __all__ = ["attention_matrix", "embedding_map", "explanation_page", "gradient_report", "heads", "region_weights",
-           "retrieval_sheet", "save", "training_curves", "word_region_maps"]
+           "retrieval_sheet", "save", "similarity_matrix", "training_curves", "word_region_maps"]

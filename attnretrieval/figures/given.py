@@ -47,21 +47,6 @@ def check_given(image: Any, words: Sequence[str], A_t2v: Any, A_v2t: Any, boxes:
                  A_v2t[:, real_regions][:, :, real_words], boxes[real_regions], real_words, real_regions)
 
 
-def check_pairs(image_of: Any, texts: int, images: int) -> np.ndarray:
-    """The number of the image that each text describes; None says that text i and image i are a pair."""
-    if image_of is None:
-        if texts != images:
-            raise ShapeError(f"{texts} texts and {images} images are no pairs in order: give image_of, the image of each text")
-        return np.arange(texts)
-    right = np.asarray(to_host(image_of))
-    if right.shape != (texts,) or right.dtype.kind not in "iu":
-        raise ShapeError(f"image_of has shape {right.shape} and dtype {right.dtype}, expected ({texts},) whole numbers: the "
-                         "image of each text")
-    if texts and not 0 <= right.min() <= right.max() < images:
-        raise ShapeError(f"image_of goes from {right.min()} to {right.max()}, but images have the numbers 0 to {images - 1}")
-    return right
-
-
 def check_limit(limit: float | None) -> None:
     if limit is not None and not 0 < limit < np.inf:
         raise ShapeError(f"limit={limit} ends the scale of weights, so it is a number above 0")

@@ -15,10 +15,9 @@ from tests.benchmarks.problem import TASKS
 from tests.benchmarks.table import Row
 
 BATCHES = {"large": (32, 64), "small": (32,), "tiny": (16,)}
-FORMS = {"textbook": "torch_step", "algebra": "torch_step", "checkpointed": "torch_step", "compiled": "torch_step",
-         "JAX": "jax_step"}
+FORMS = ("textbook", "apart", "algebra", "checkpointed", "compiled", "JAX")     # all but the last in PyTorch
 SLOW_TO_START = ("compiled", "JAX")
-EAGER = ("textbook", "algebra", "checkpointed")
+EAGER = ("textbook", "apart", "algebra", "checkpointed")
 CHECKED_ITEMS = 24              # sentences and images of the comparison in float64: more than one block of all_pairs.py
 TOLERANCE = 1e-8                # of a parameter's largest gradient
 SMALLEST = 1e-5                 # but of no less than this share of the largest of all: b_K has gradient 0 but for rounding
@@ -124,6 +123,7 @@ def rows(case: Case, timings: Mapping[str, Timing], absent: Mapping[str, str], t
     both = {form: [form, f"{form}, kept"] for form in FORMS}
     yield row("PyTorch strongest", [name for form in EAGER for name in both[form]])
     yield row("PyTorch default", list(EAGER))
+    yield row("PyTorch, Q K V apart", both["apart"])
     yield row("PyTorch textbook", ["textbook"])
     if threads == 1:
         yield row("floor", ["floor"])

@@ -14,6 +14,7 @@ from tests.benchmarks.qkv import join_qkv, split_qkv
 
 FORMS = {
     "textbook": torch_textbook.loss,
+    "apart": torch_algebra.loss,                                               # Q, K and V by three layers, as most code has it
     "algebra": torch_algebra.loss,
     "checkpointed": partial(torch_algebra.loss, block=(32, 16)),               # the fastest of those tried ...
     "checkpointed, lean": partial(torch_algebra.loss, block=(8, 8)),           # ... and the one that needs the least memory
@@ -32,7 +33,7 @@ class Step:
         torch.set_num_threads(threads)
         problem = draw_problem(size, task, N, dtype)
         values = {name: problem.parameters[name] for name in problem.parameters}
-        self.joined = form != "textbook"
+        self.joined = form not in ("textbook", "apart")
         if self.joined:
             values = join_qkv(values)
         self.p = {name: torch.from_numpy(np.array(value)).requires_grad_() for name, value in values.items()}
@@ -40,7 +41,7 @@ class Step:
         self.mask, self.V = torch.from_numpy(problem.batch.word_mask), torch.from_numpy(problem.batch.regions)
         loss = partial(FORMS[form], size=problem.size, paired=problem.paired, gated=task == "gate")
         self.loss = torch.compile(loss) if form == "compiled" else loss
-        fused = {} if form == "textbook" else {"fused": True}
+        fused = {"fused": True} if self.joined else {}
         self.optimiser = torch.optim.Adam(self.p.values(), lr=LEARNING_RATE, **fused)
 
     def step(self) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attnretrieval.course import reference
-from attnretrieval.equations.cross_attention import cross_attention
+from attnretrieval.equations.cross_attention import cosine_attention, cross_attention
 from attnretrieval.shapes import ShapeError
 
 RNG = np.random.default_rng(0)
@@ -88,3 +88,11 @@ def test_wrong_inputs_are_explained():
         cross_attention(H, H_other[0])
     with pytest.raises(ShapeError, match="d=4 cannot be split into 3 heads"):
         cross_attention(H, H_other, heads=3)
+
+
+def test_wrong_inputs_of_cosine_attention_are_explained():
+    Q, K, scale = np.ones((2, 4)), np.ones((5, 4)), np.asarray(0.0)
+    with pytest.raises(ShapeError, match=r"axis -1 of Q \(4\) must equal axis -1 of K \(3\); queries and keys share d_k"):
+        cosine_attention(Q, np.ones((5, 3)), K, scale)
+    with pytest.raises(ShapeError, match=r"axis -2 of K \(5\) must equal axis -2 of V \(6\); one value a key"):
+        cosine_attention(Q, K, np.ones((6, 4)), scale)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -41,6 +42,16 @@ def test_the_temperature_is_held_at_the_ends_of_its_range(tau, held):
 def test_exactly_at_an_end_of_its_range_the_temperature_is_held(tau):
     _, cache = info_nce(RNG.normal(size=(4, 4)), np.asarray(math.log(tau)), np.eye(4, dtype=bool))
     assert info_nce_backward(np.asarray(1.0), cache).d_log_temperature == 0
+
+
+def test_a_complex_step_of_the_temperature_goes_through():
+    """No part of it is dropped on the way: NumPy would warn and go on with the real part."""
+    S, positives, step = RNG.normal(size=(4, 4)), np.eye(4, dtype=bool), 1e-30
+    _, cache = info_nce(S, np.asarray(math.log(0.3)), positives)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loss, _ = info_nce(S, np.asarray(math.log(0.3) + step * 1j), positives)
+    assert loss.imag / step == pytest.approx(info_nce_backward(np.asarray(1.0), cache).d_log_temperature, rel=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
