@@ -16,6 +16,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from attnretrieval.backend import to_host
 from attnretrieval.figures.style import GREY, RED, fit, new_figure, plain
@@ -80,7 +81,7 @@ def similarity_matrix(S: Any, positives: Any = None, captions: Sequence[str] | N
             fit(title, wide + 0.4 * cell)
     high = min(tall, 2.4)
     scale = figure.add_axes(((width - BAR + 0.1) / width, 1 - (above + high) / height, 0.14 / width, high / height))
-    figure.colorbar(shown, cax=scale)
+    figure.colorbar(shown, cax=scale, ticks=MaxNLocator(5, steps=[1, 2, 5, 10]))
     scale.set_ylabel(bar, fontsize=8)
     scale.tick_params(labelsize=7)
     return figure
