@@ -33,7 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", metavar="NAME", action="append", help="benchmarks whose name holds NAME; may be repeated")
     parser.add_argument("--threads", type=int, choices=(1, 2), default=1, help="1: CPU time; 2: wall time [%(default)s]")
     parser.add_argument("--json", metavar="FILE", help="write the rows there as well")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, without torch.compile and JAX")
+    parser.add_argument("--eager", action="store_true", help="without torch.compile and JAX, which take minutes to start")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, and --eager")
     parser.add_argument("--list", action="store_true", help="print the names and stop")
     options = parser.parse_args(arguments)
     chosen = {name: measure for name, measure in benchmarks(options).items()
@@ -57,7 +58,8 @@ def benchmarks(options: argparse.Namespace) -> dict[str, Callable[[], Iterator[R
     """Every benchmark by name. With two threads, those that frameworks use two for."""
     effort = {"rounds": 3, "seconds": 0.1} if options.quick else {"rounds": 7, "seconds": 0.3}
     threads = options.threads
-    found = {case.name: partial(steps.measure, case, threads=threads, quick=options.quick, **effort) for case in steps.cases()}
+    eager = options.eager or options.quick
+    found = {case.name: partial(steps.measure, case, threads=threads, eager=eager, **effort) for case in steps.cases()}
     found["cnn"] = partial(cnn.measure, threads=threads, **effort)
     if threads > 1:
         return found

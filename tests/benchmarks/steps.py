@@ -38,10 +38,10 @@ def cases() -> list[Case]:
     return [Case(task, size, N) for size, batches in BATCHES.items() for N in batches for task in TASKS]
 
 
-def forms(case: Case, quick: bool) -> list[str]:
+def forms(case: Case, eager: bool) -> list[str]:
     """The forms in PyTorch and JAX that take part."""
     return [form for form in FORMS
-            if not (quick and form in SLOW_TO_START) and not (form == "checkpointed" and case.task == "alone")]
+            if not (eager and form in SLOW_TO_START) and not (form == "checkpointed" and case.task == "alone")]
 
 
 def spec(case: Case, contender: str, threads: int = 1, keep: bool = False, N: int | None = None, **arguments) -> Spec:
@@ -95,9 +95,9 @@ def disagreement(ours: tuple[float, Mapping[str, np.ndarray]], theirs: tuple[flo
     return ""
 
 
-def measure(case: Case, threads: int = 1, rounds: int = 7, seconds: float = 0.3, quick: bool = False) -> Iterator[Row]:
+def measure(case: Case, threads: int = 1, rounds: int = 7, seconds: float = 0.3, eager: bool = False) -> Iterator[Row]:
     """The rows of one case. Contenders that do not agree with ours are not timed."""
-    entrants = forms(case, quick)
+    entrants = forms(case, eager)
     wrong = disagreements(case, entrants)
     specs = {"ours": spec(case, "ours", threads), "floor": spec(case, "floor")}
     if threads > 1 and case == Case("alone", "large", 64):
