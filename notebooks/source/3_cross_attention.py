@@ -127,8 +127,8 @@ heads(np.stack([A_t2v, A_v2t.T]), ["cat", "is", "ball"], ["0: cat", "1: ball", "
 # words. Region 0 has three words to choose from and the word has five regions, so 0.787 and not 0.649. And look at the empty
 # regions: no word looks at them much, but *they* must look somewhere, a third at each word. In a softmax nobody may abstain.
 #
-# Most of what the function below does is for options that are off by default (projections, heads, cosines). The two lines with (1)
-# and (2) are the equation.
+# Most of what the function below does is for options that are off by default (projections, heads, cosines). The line with (1), (2) is
+# the equation.
 
 # %% [markdown] lang="zh"
 # 分数表只有一张,分法有两种:每个词有一份“1”分给各个区域,每个区域也有一份“1”分给各个词。区域 0 只有三个词可选,而词有五个区域可选,
@@ -278,6 +278,8 @@ for backward in (forgetful, cross_attention_backward):
     print(check_gradient(cross_attention, backward, inputs, rng=rng, name=backward.__name__, paths=ways), end="\n\n")
 
 # %% [markdown] lang="en"
+# $dH$ is right: its only way is that of the queries. Of $dH_{other}$ the checker names the part that is missing.
+#
 # ## 3.3 Fusion: a token and what it found
 #
 # Every token now has two vectors, its own $H$ and its context $C$. Fusion makes one $F\,(n, d)$ of them. Each option has its own (1):
@@ -308,6 +310,8 @@ for backward in (forgetful, cross_attention_backward):
 # **Predict before you run.** $dh$ and $dc$, each as straight + through the gate. One of them will surprise you.
 
 # %% [markdown] lang="zh"
+# $dH$ 是对的:它只有当查询这一条路。至于 $dH_{other}$,检验器指出了漏掉的是哪一部分。
+#
 # ## 3.3 融合:词元和它找到的东西
 #
 # 现在每个词元有两个向量,自己的 $H$ 和上下文 $C$。融合把它们合成一个 $F\,(n, d)$。每种做法都有自己的 (1):
@@ -469,6 +473,9 @@ for forward, backward, inputs in ((pool_mean, pool_mean_backward, {"F": F, "mask
 show(pool_attention, pool_attention_backward)
 
 # %% [markdown] lang="en"
+# Token 2 is real, and *max* teaches it nothing: it had the largest number of no feature. Token 3 gets next to nothing from *attention*, since its
+# weight is 0.02. And only there are entries negative: as a value a token should grow, and the way through $a$ may take weight from it.
+#
 # ## 3.5 Train it
 #
 # Now all pieces are put together: $T$, $V$ → self-attention → $H_t$, $H_v$ → cross-attention → $C_t$, $C_v$ → fusion → pooling → $g_t$, $g_v$, and the
@@ -480,6 +487,9 @@ show(pool_attention, pool_attention_backward)
 # **Predict before you run.** Will the word "cat" find the cat's region nevertheless? Why should it?
 
 # %% [markdown] lang="zh"
+# 词元 2 是真实的,而 *max* 什么也没教它:它没有一个特征是最大的。词元 3 从 *attention* 几乎一无所得,因为它的权重只有 0.02。负数也只在
+# *attention* 里出现:作为值,词元该变大;经过 $a$ 的那条路,却可能要减它的权重。
+#
 # ## 3.5 训练
 #
 # 现在把零件装起来:$T$、$V$ → 自注意力 → $H_t$、$H_v$ → 交叉注意力 → $C_t$、$C_v$ → 融合 → 池化 → $g_t$、$g_v$,一对图文的得分就是这两个
@@ -577,6 +587,7 @@ word_region_maps(scene.image, tokens["zh"], looks["zh"].A_t2v, looks["zh"].A_v2t
 # *cat* and *black* look at the cat, *red* and *ball* at the ball. The measure word 只 counts cats, dogs and birds, and it looks at the cat as
 # well; "a" could be either and looks at both. And what do the empty regions do, who must look somewhere? They all look at *is*, and in
 # Chinese at 的: words that are never about anything. That is where a softmax that may not abstain puts its attention.
+# Not all is tidy: 球 prefers the ball by little, and 在 looks at both objects, for which we know no reason.
 #
 # Why does it work? The reason is the gradient of 3.2: a caption scores higher with its own scene when $C_t$ resembles the words, so the
 # region that resembles "cat" is moved towards it, as key and as value, in every scene with a cat; the other regions change from scene to
@@ -587,6 +598,7 @@ word_region_maps(scene.image, tokens["zh"], looks["zh"].A_t2v, looks["zh"].A_v2t
 # %% [markdown] lang="zh"
 # “猫”和“黑”看猫,“红”和“球”看球。量词“只”用来数猫、狗、鸟,它也看着猫;“a”两样都可以指,就两样都看。那些空区域又总得看点什么,它们
 # 看哪里?在英文里都看 *is*,在中文里都看“的”:从不指任何东西的词。不能弃权的 softmax,就把注意力放在这种地方。
+# 也不是处处都整齐:“球”只略微偏向球,“在”则看着两个物体,我们说不出为什么。
 #
 # 它为什么学得会?原因就是 3.2 节的梯度:$C_t$ 越像这些词,这句话与自己的场景得分越高;于是在每个有猫的场景里,像“猫”的那个区域都被推近一点,
 # 作为键,也作为值。其余区域每个场景都不同,它们的作用互相抵消。
@@ -711,7 +723,8 @@ embedding_map(np.concatenate([g_v[chosen], g_alone]), [""] * 41,
               ["with its own text", *["with another text"] * 39, "alone, C := 0"], title="g_v of one image, with 40 texts")
 
 # %% [markdown] lang="en"
-# As many as there are texts. So $g_v$ cannot be stored; only something that does not depend on the text can. What should stand in its
+# As many as there are texts: a billion for a million images and a thousand queries, and each only once the query has come. In the picture the
+# text moves $g_v$ about, and *alone*, with no context in it, lies apart. So $g_v$ cannot be stored; only something that does not depend on the text can. What should stand in its
 # place? The equations answer it, if we read them for the case that is asked: **an image alone is an image with a text of no words.**
 # Attention over an empty set of keys gives the empty sum, $C_v = 0$, as we saw in 3.1 with the mask. Fusion and pooling go on:
 #
@@ -729,7 +742,8 @@ embedding_map(np.concatenate([g_v[chosen], g_alone]), [""] * 41,
 # does one have to compute for each, for $N$ texts and $N$ images?
 
 # %% [markdown] lang="zh"
-# 有多少句话,就有多少个。所以 $g_v$ 没法存,能存的只有不取决于文本的东西。拿什么来代替?只要把公式用到所问的情形上,它自己就给出了答案:
+# 有多少句话,就有多少个:一百万幅图、一千个查询就是十亿个,而且都要等查询来了才能算。图中,文本把 $g_v$ 挪来挪去;不带上下文的 *alone* 单独
+# 在一边。所以 $g_v$ 没法存,能存的只有不取决于文本的东西。拿什么来代替?只要把公式用到所问的情形上,它自己就给出了答案:
 # **单独一幅图,就是配了一句“零个词”的图。** 对空的键集合做注意力,得到的是空和,$C_v = 0$,3.1 节的遮罩已经演示过。融合和池化照常进行:
 #
 # | 融合 | $C := 0$ 时 | |
