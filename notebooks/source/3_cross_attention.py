@@ -619,7 +619,7 @@ for i, (text, spans) in enumerate(zip(test.data.captions.texts, test.spans)):
                 hits.setdefault((span.kind, name), []).append(weights[places].mean(axis=0).argmax() in span.cells)
 # %config InlineBackend.figure_format = "retina"
 figure, axis = plt.subplots(figsize=(7, 2.4))
-for row, ((kind, name), found) in enumerate(hits.items()):
+for row, ((kind, _), found) in enumerate(hits.items()):
     axis.barh(row, np.mean(found), color="#0072B2" if kind == "object" else "#E69F00")
     axis.text(np.mean(found) + 0.01, row, f"{np.mean(found):.2f}", va="center", fontsize=9)
 axis.set_yticks(range(len(hits)), [f"{'noun' if kind == 'object' else kind}, {name}" for kind, name in hits], fontsize=9)
