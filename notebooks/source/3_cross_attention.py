@@ -772,8 +772,8 @@ heads(np.stack([alone, paired])[:, :8, :8], [f"text {i}" for i in range(8)], [f"
 # cross-attention runs $N^2$ times. What the pair alone can give are the maps of 3.6. The two can share the work: the index finds a few
 # candidates, the paired score re-orders them.
 #
-# **Try it.** Change `"add"` in the recipe to `"gate"` and `image_vector` to `fuse_gate` with `**model.parameters.under("fuse_v")`. Do the maps
-# get sharper?
+# **Try it.** Change `"add"` in the recipe to `"gate"` and `image_vector` to `fuse_gate` with `**model.parameters.under("fuse_v")`. Which of
+# the two scores is the better one now?
 #
 # ## Summary
 #
@@ -798,8 +798,8 @@ heads(np.stack([alone, paired])[:, :8, :8], [f"text {i}" for i in range(8)], [f"
 # 一次,整张表就是一次乘积:索引做的正是这件事。*成对*时,交叉注意力要算 $N^2$ 次。只有成对才给得出的,是 3.6 节的图。两者可以分工:先用
 # 索引找出几个候选,再用成对的得分重新排序。
 #
-# **试一试。** 把配方里的 `"add"` 换成 `"gate"`,`image_vector` 里换成 `fuse_gate`,并传入 `**model.parameters.under("fuse_v")`。注意力图会
-# 更清晰吗?
+# **试一试。** 把配方里的 `"add"` 换成 `"gate"`,`image_vector` 里换成 `fuse_gate`,并传入 `**model.parameters.under("fuse_v")`。现在
+# 哪一种得分更好?
 #
 # ## 小结
 #
