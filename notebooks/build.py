@@ -37,7 +37,7 @@ KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name
 SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n.*?^ *### END SOLUTION$", re.DOTALL | re.MULTILINE)
 BLANK = 'raise NotImplementedError("your turn")'
 CELL_SECONDS = 120          # a cell that takes longer has gone wrong
-WIDGET = "application/vnd.jupyter.widget-view+json"     # shows nothing without a kernel; the same cell shows a picture as well
+WIDGET = "application/vnd.jupyter.widget-view+json"     # sliders: nothing without a kernel; the same cell shows a picture too
 NUMBER = re.compile(r"[-+]?\d*\.?\d+(?:e[-+]?\d+)?")
 ROUNDING, TINY = 0.02, 1e-6     # two machines round differently, and a trained network shows it
 PIXELS = 8.0                    # mean difference, of 255, that two pictures of one figure may have: fonts differ
@@ -94,7 +94,7 @@ def execute(cells: list[dict]) -> dict[str, list]:
     book = nbformat.from_dict(notebook(cells, ("en",), {}))
     path = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory() as folder:
-        client = nbclient.NotebookClient(book, timeout=CELL_SECONDS, kernel_name="python3", store_widget_state=False,
+        client = nbclient.NotebookClient(book, timeout=CELL_SECONDS, kernel_name="python3", store_widget_state=True,
                                          resources={"metadata": {"path": folder}}, record_timing=False)
         client.execute(env=os.environ | {"PYTHONPATH": path})
     return {cell.id: clean(cell.outputs) for cell in book.cells if cell.cell_type == "code"}
@@ -108,9 +108,8 @@ def clean(outputs: list) -> list[dict]:
         if output["output_type"] == "stream" and kept and kept[-1].get("name") == output["name"]:
             kept[-1]["text"] += output["text"]
             continue
-        if "data" in output:
-            output["data"] = {kind: value for kind, value in output["data"].items() if kind != WIDGET}
-        kept.append(output)
+        if WIDGET not in output.get("data", ()):
+            kept.append(output)
     return kept
 
 

@@ -71,6 +71,7 @@ def _draw(image: np.ndarray, words: list[str], looks_at: np.ndarray, looked_at_b
     tall = float(np.clip(wide / ratio, FLATTEST, TALLEST))
     columns = min(len(words), max(1, int(ACROSS / wide) - 1))      # each band begins with the image itself
     bands = -(-len(words) // columns)
+    columns = -(-len(words) // bands)                               # bands of nearly one length
     left, top = wide + SIDE, 0.37 if heading else 0.05
     pair = WORD + 2 * tall + GAP
     bar_left = left + columns * (wide + GAP) + 0.55

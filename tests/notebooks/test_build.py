@@ -76,6 +76,14 @@ def test_a_cell_that_raises_ends_the_build(tiny, tmp_path):
         tiny.make("1_tiny")
 
 
+def test_of_a_cell_with_sliders_the_picture_stays(tiny, tmp_path):
+    pytest.importorskip("ipywidgets", reason='the sliders need pip install -e ".[course]"')
+    (tmp_path / "source" / "1_tiny.py").write_text(
+        "# %%\nfrom ipywidgets import interact\n_ = interact(lambda x: print(x), x=(0, 3))\n'the picture'\n", encoding="utf-8")
+    outputs = tiny.make("1_tiny").notebooks["en/1_tiny.ipynb"]["cells"][0]["outputs"]
+    assert [output["data"] for output in outputs] == [{"text/plain": "'the picture'"}]
+
+
 def test_words_without_their_pair_are_refused(tiny, tmp_path):
     (tmp_path / "source" / "1_tiny.py").write_text('# %% [markdown] lang="en"\n# Title\n', encoding="utf-8")
     with pytest.raises(ValueError, match="pairs"):
