@@ -1,6 +1,6 @@
 """Change one small thing in the code at a time: does any check notice?
 
-    python -m tests.mutation                    every equation, ten minutes on one core, and model.py, half an hour
+    python -m tests.mutation                    every equation, ten minutes, and model.py, twelve, on a busy machine
     python -m tests.mutation attention model    only these
 
 The corpus in attnretrieval/course/mutants holds mistakes that people make. Here a program makes them: `+` for `-`, `*` for `/`,
