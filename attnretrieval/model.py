@@ -119,7 +119,9 @@ class Model:
 
     def forward_text(self, ids: Array, mask: Array, rng: np.random.Generator | None = None):
         """As `encode_text`, with the tape that `backward_text` reads."""
+        check_mask("mask", mask, ids.shape)
         X = ids if self.table is None else self.table[ids]
+        mask = module_of(mask).broadcast_to(mask, ids.shape)           # one entry a word: `Encoded.take` picks rows
         H, tape = run(self.text_chain, X, mask, self.parameters, rng)
         return self._alone("t", H, mask, tape)
 
@@ -131,8 +133,8 @@ class Model:
             raise ShapeError(f"regions have d_v={V.shape[-1]} features but the model was made for {self.config.image.d_in}; "
                              "use the extractor that the model was trained with")
         check_mask("mask", mask, V.shape[:2])
-        if mask is None:
-            mask = module_of(V).ones(V.shape[:2], bool)
+        xp = module_of(V)
+        mask = xp.ones(V.shape[:2], bool) if mask is None else xp.broadcast_to(mask, V.shape[:2])
         H, tape = run(self.image_chain, V, mask, self.parameters, rng)
         return self._alone("v", H, mask, tape)
 

@@ -223,6 +223,20 @@ def test_the_word_table():
         Model(trained, Model.create(trained, rng).parameters, table)
 
 
+def test_one_mask_for_all_items_is_kept_item_by_item():
+    """`Encoded.take` picks rows of it."""
+    model = build(CONFIGS["add, mean"])
+    V = np.random.default_rng(0).normal(size=(3, 6, model.config.image.d_in))
+    mask = np.array([True, True, True, True, False, False])
+    one, each = model.encode_image(V, mask), model.encode_image(V, np.tile(mask, (3, 1)))
+    assert one.mask.shape == (3, 6) and np.array_equal(one.take([2]).mask, each.take([2]).mask)
+    np.testing.assert_array_equal(one.g, each.g)
+    ids = np.ones((2, 6), int)
+    assert model.encode_text(ids, mask).take([1]).mask.shape == (1, 6)
+    with pytest.raises(ShapeError, match=r"mask has shape \(5,\), which does not broadcast to \(2, 6\)"):
+        model.encode_text(ids, mask[:5])
+
+
 def test_no_mask_means_that_every_region_is_real():
     model, batch = build(CONFIGS["add, mean"]), draw_batch(np.random.default_rng(7))
     alone, masked = model.encode_image(batch.regions), model.encode_image(batch.regions, np.ones((3, 6), bool))
