@@ -7,7 +7,6 @@ import pytest
 
 from attnretrieval.course.cases import CASES
 from attnretrieval.course.mutants import Mutant, all_mutants, load
-from attnretrieval.gradcheck.run import by_name
 from tests.other_recipes.call import Call
 from tests.other_recipes.score import accepts
 
@@ -39,8 +38,8 @@ def by_torch(call: Call, fast_mode: bool) -> bool:
 
         @staticmethod
         def backward(ctx, d_out):
-            grads = by_name(call.backward(d_out.numpy().copy(), ctx.kept))
-            return tuple(None if grads[name] is None else torch.from_numpy(np.array(grads[name])) for name in call.floats)
+            grads = call.gradients(d_out.numpy(), ctx.kept)
+            return tuple(None if grads[name] is None else torch.from_numpy(grads[name]) for name in call.floats)
 
     floats = tuple(torch.from_numpy(call.inputs[name].copy()).requires_grad_() for name in call.floats)
     try:
@@ -67,8 +66,8 @@ def by_jax(call: Call) -> bool:
         return out, None
 
     def backward(_, d_out):
-        grads = by_name(call.backward(np.array(d_out), kept["cache"]))
-        return tuple(None if grads[name] is None else jax.numpy.asarray(np.array(grads[name])) for name in names)
+        grads = call.gradients(np.array(d_out), kept["cache"])
+        return tuple(None if grads[name] is None else jax.numpy.asarray(grads[name]) for name in names)
 
     equation = jax.custom_vjp(lambda *floats: run(*floats)[0])
     equation.defvjp(forward, backward)
