@@ -1,0 +1,478 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       format_name: percent
+# ---
+
+# %% [markdown] lang="en"
+# # 5 · Retrieval
+#
+# A trained model is not yet a search. Vectors must be stored, compared and sorted; the best may be looked at again with more care; and then
+# somebody has to say, in one honest number, how good it is. This lesson does all of it by hand, looks at what goes wrong, and ends with a
+# question that everyone asks: does attention look where the word is?
+#
+# **When you have worked through it, you can**
+#
+# 1. search an index with one matrix product, and say why its vectors must not know the query;
+# 2. compute R@K, in both directions, with several captions an image and with ties, by hand;
+# 3. name the failures of a retriever instead of only counting them;
+# 4. rerank, say what it costs, what it cannot mend, and when it equals the exhaustive search;
+# 5. derive the gradient of the paired score's cosine;
+# 6. measure where attention points, against two baselines, and test by deletion whether it matters.
+#
+# You need the cosine of lesson 4 and the cross-attention of lesson 3.
+
+# %% [markdown] lang="zh"
+# # 5 · 检索
+#
+# 模型训练好了,还不等于能搜索。向量要存、要比、要排序;排在前面的可以再仔细看一遍;最后还得有人用一个诚实的数说清它有多好。这一课把这些都
+# 亲手做一遍,看看错在哪里,最后回答一个人人都会问的问题:注意力看的,真是词所指的地方吗?
+#
+# **学完之后,你能够**
+#
+# 1. 用一次矩阵乘积搜索索引,并说清为什么索引里的向量不能知道查询;
+# 2. 用手算出 R@K:两个方向、一幅图几句描述、有并列的情形;
+# 3. 给检索器的失败起名字,而不只是数个数;
+# 4. 做重排,说清它的代价、它补救不了什么、什么时候等于穷举搜索;
+# 5. 推出成对分数里余弦的梯度;
+# 6. 对照两条基线测量注意力指向哪里,并用删除实验检验它是否真的起作用。
+#
+# 需要第 4 课的余弦和第 3 课的交叉注意力。
+
+# %%
+from attnretrieval.threads import one_thread_by_default
+
+one_thread_by_default()         # these products are small: a second thread would only wait for the first
+# %matplotlib inline
+# %config InlineBackend.figure_format = "retina"
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import display
+
+from attnretrieval.course.show import formula, show
+from attnretrieval.figures import retrieval_sheet
+
+np.set_printoptions(precision=3, suppress=True, linewidth=110)
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6b6b6b"
+
+
+def panels_of(count, width=9.0, height=3.0, **options):
+    """A row of plots without the frame on two sides."""
+    figure, panels = plt.subplots(1, count, figsize=(width, height), layout="constrained", **options)
+    for panel in np.atleast_1d(panels):
+        panel.spines[["top", "right"]].set_visible(False)
+    return figure, panels
+
+# %% [markdown] lang="en"
+# ## 5.1 The index
+#
+# We train the real model of the package, smaller than usual: 1,600 drawn scenes, four rounds, some fifteen seconds. The gallery is 200 test
+# scenes, whose combinations were never shown in training, with two English and two Chinese captions each.
+
+# %% [markdown] lang="zh"
+# ## 5.1 索引
+#
+# 训练的是本项目真正的模型,只是比平时小:1600 个画出来的场景,四轮,十几秒。待搜索的图库是 200 个测试场景,其中的组合训练时从没出现过,每幅两句
+# 英文、两句中文描述。
+
+# %%
+from dataclasses import replace
+from importlib import resources
+
+from attnretrieval.build import build_retriever, training_data
+from attnretrieval.recipe import read_recipe
+from attnretrieval.training.loop import train
+from attnretrieval.verbs.demo import make_part, words_to_point
+
+rng = np.random.default_rng(0)
+lessons, (scenes, test, spans) = make_part("train", 1600, rng), make_part("test", 200, rng)
+recipe = read_recipe(resources.files("attnretrieval.verbs").joinpath("demo.toml"))
+recipe = replace(recipe, model={**recipe.model, "alone_weight": 1.0},
+                 training=replace(recipe.training, stages=(replace(recipe.training.stages[0], epochs=4),)))
+retriever = build_retriever(recipe, lessons.data)
+untrained = build_retriever(recipe, lessons.data)
+rounds = iter(range(4))
+rows = train(retriever.model, training_data(retriever, lessons.data), recipe.training,
+             lambda model, mode: {"rsum": next(rounds)}, show=False)         # no validation: the last round counts
+image_of, captions = test.captions.image_of, test.captions.texts
+print(f"{len(captions)} captions, {len(scenes)} images; captions of image 0:")
+for c in np.flatnonzero(image_of == 0):
+    print(f"  {c:3}  {captions[c]}")
+
+# %% [markdown] lang="en"
+# An **index** holds one vector an image, made **before any query is known**. That is the whole point: the costly part is done once, and a
+# query costs one product with all that is stored. So the vector is the $g^0$ of lesson 3, with $C := 0$: a context from a caption that
+# nobody has typed yet cannot be in it.
+#
+# $$S^0 = \hat G^0_t\, \hat G^{0\top}_v \qquad (Q, d) \cdot (d, I) \to (Q, I)$$
+#
+# Then sort each row, the largest first. That is the search.
+#
+# **Predict before you run.** A million images with $d = 64$ in float32: how much memory does the index take? And how many
+# multiplications does one query?
+
+# %% [markdown] lang="zh"
+# **索引**里每幅图存一个向量,是在**还不知道任何查询的时候**算好的。关键就在这里:费力的部分只做一次,之后一次查询只要与存好的东西做一次乘积。
+# 所以存的是第 3 课的 $g^0$,即令 $C := 0$:还没人输入的描述,哪来的上下文。
+#
+# $$S^0 = \hat G^0_t\, \hat G^{0\top}_v \qquad (Q, d) \cdot (d, I) \to (Q, I)$$
+#
+# 再把每行从大到小排序,搜索就完成了。
+#
+# **先猜再运行。** 一百万幅图,$d = 64$,float32:索引占多少内存?一次查询要做多少次乘法?
+
+# %%
+from attnretrieval.retrieval.search import top_ids
+
+texts, images = retriever.encode_captions(captions), retriever.encode_regions(test.regions)
+print(f"g of captions {texts.g.shape}, g of images {images.g.shape}")
+print(f"a million images: {1e6 * 64 * 4 / 1e6:.0f} MB, {1e6 * 64:.0e} multiplications a query")
+
+
+def unit(G):
+    return G / np.linalg.norm(G, axis=-1, keepdims=True)
+
+
+S0 = unit(texts.g) @ unit(images.g).T
+
+
+def sheet(c, S, k=6):
+    found = top_ids(S[c:c + 1], k)[0]
+    return retrieval_sheet(captions[c], [(scenes[i].image, float(S[c, i]), bool(i == image_of[c])) for i in found])
+
+
+running = {language: captions.index(text) for language, text in
+           (("en", "a black cat is chasing a red ball"), ("zh", "一只黑色的猫在追红色的球"))}
+for c in running.values():
+    display(sheet(c, S0))
+show(top_ids)
+
+# %% [markdown] lang="en"
+# 256 MB and 64 million multiplications: a few hundredths of a second. The two sentences share no character and find the same picture.
+# (The package's `retrieval/nearest.py` does the same in blocks, so that memory does not grow with the gallery.)
+#
+# ## 5.2 R@K by hand
+#
+# How good is it? Take every caption as a query and ask how many images stand before its own: its **rank**, from 0.
+#
+# $$R@K = 100 \cdot \text{share of queries with rank} < K$$
+#
+# There are two directions, and they are not the same question:
+#
+# - **text to image** (t2i): a row of $S$. One image is right.
+# - **image to text** (i2t): a column of $S$. Several captions are right, and **the first one found counts**. So it is easier.
+#
+# And there are **ties**. Here, of equal scores the lower number stands first, in search and metric alike.
+#
+# **With a pencil.** Captions 0 and 1 belong to image 0, captions 2 and 3 to image 1:
+#
+# | S | image 0 | image 1 |
+# |---|---|---|
+# | caption 0 | **0.9** | 0.2 |
+# | caption 1 | **0.3** | 0.6 |
+# | caption 2 | 0.2 | **0.5** |
+# | caption 3 | 0.4 | **0.6** |
+#
+# **Predict before you run.** What is R@1 from text to image? From image to text? Which one hangs on a tie?
+
+# %% [markdown] lang="zh"
+# 256 MB,六千四百万次乘法,也就百分之几秒。两句话没有一个字符相同,找到的却是同一幅图。(项目里的 `retrieval/nearest.py` 做的是同一件事,只是分块
+# 进行,内存不随图库增长。)
+#
+# ## 5.2 用手算 R@K
+#
+# 它有多好?把每句描述当作查询,数一数有几幅图排在它自己的图之前:这就是**名次**,从 0 数起。
+#
+# $$R@K = 100 \cdot \text{名次小于 } K \text{ 的查询所占的比例}$$
+#
+# 有两个方向,它们问的不是一回事:
+#
+# - **由文找图**(t2i):看 $S$ 的一行,只有一幅图是对的。
+# - **由图找文**(i2t):看 $S$ 的一列,有几句描述是对的,**最先找到的那句算数**。所以这个方向更容易。
+#
+# 还有**并列**。这里规定:分数相等时编号小的在前,搜索和指标都如此。
+#
+# **拿起铅笔。** 描述 0、1 属于图像 0,描述 2、3 属于图像 1:
+#
+# | S | 图像 0 | 图像 1 |
+# |---|---|---|
+# | 描述 0 | **0.9** | 0.2 |
+# | 描述 1 | **0.3** | 0.6 |
+# | 描述 2 | 0.2 | **0.5** |
+# | 描述 3 | 0.4 | **0.6** |
+#
+# **先猜再运行。** 由文找图的 R@1 是多少?由图找文呢?哪一个取决于并列?
+
+# %%
+from attnretrieval.retrieval.metrics import rank_block, recalls
+
+small, small_image_of = np.array([[0.9, 0.2], [0.3, 0.6], [0.2, 0.5], [0.4, 0.6]]), np.array([0, 0, 1, 1])
+for way, r in zip(("image to text", "text to image"), recalls(small, small_image_of)):
+    print(f"{way}: R@1 {r.r1:.0f}, queries {r.queries}, of which tied {r.ties}; R@1 from {r.r1_worst:.0f} to {r.r1_best:.0f}")
+show(rank_block)
+
+# %% [markdown] lang="en"
+# 75 and 50. Image 1 has its caption 3 and the wrong caption 1 at the same score, and the lower number stands first. Had the file another
+# order, it would be 100.
+#
+# **Predict before you run.** A model has collapsed and gives *every* pair the score 0. Somebody computes the rank as "how many scores are
+# larger than that of the right one". What R@1 do they report?
+
+# %% [markdown] lang="zh"
+# 75 和 50。图像 1 的描述 3 和错误的描述 1 分数相同,编号小的在前。要是文件换个次序,就成了 100。
+#
+# **先猜再运行。** 一个坍缩了的模型给*每*一对都打 0 分。有人这样算名次:“有几个分数比正确的那个大”。他报告的 R@1 是多少?
+
+# %%
+collapsed = np.zeros((800, 200))
+i2t, t2i, *_ = recalls(collapsed, image_of)
+print(f"collapsed: t2i R@1 {t2i.r1:.1f} by lower number, {t2i.r1_best:.0f} for whoever counts larger scores only")
+print(f"           {t2i.ties} of {t2i.queries} queries hang on a tie")
+of_index = recalls(S0, image_of)
+for way, r in (("i2t", of_index.i2t), ("t2i", of_index.t2i)):
+    print(f"our index, {way}: R@1 {r.r1:.1f}  R@5 {r.r5:.1f}  R@10 {r.r10:.1f}  median rank {r.medr:.0f}  mean rank {r.meanr:.2f}")
+
+# %% [markdown] lang="en"
+# **100.** The worst model there is, and a perfect score: it has happened in print. A metric must say what it does with ties, and it is
+# wise to print how many there were.
+#
+# ### A number without its gallery says nothing
+#
+# **Predict before you run.** The same model, the same captions, but the gallery holds only 10 images, or 50. What becomes of R@1?
+
+# %% [markdown] lang="zh"
+# **100。** 最糟糕的模型得了满分,这种事在论文里真的发生过。指标必须说明怎样处理并列,最好还报告有多少个。
+#
+# ### 不说图库多大,数字就没有意义
+#
+# **先猜再运行。** 模型不变,描述不变,但图库只有 10 幅图,或者 50 幅。R@1 会怎样?
+
+# %%
+sizes = (5, 10, 20, 50, 100, 200)
+draws = np.random.default_rng(3)
+S_untrained = unit(untrained.encode_captions(captions).g) @ unit(untrained.encode_regions(test.regions).g).T
+
+
+def in_galleries(S, size, repeats=20):
+    """R@1 of text to image, mean over random galleries of this many images."""
+    shares = []
+    for _ in range(repeats):
+        chosen = np.sort(draws.permutation(200)[:size])
+        asked = np.flatnonzero(np.isin(image_of, chosen))
+        shares.append(recalls(S[np.ix_(asked, chosen)], np.searchsorted(chosen, image_of[asked])).t2i.r1)
+    return np.mean(shares)
+
+
+figure, panel = panels_of(1, 6.5, 3.0)
+for name, S, colour, style in (("trained", S0, BLUE, "o-"), ("untrained", S_untrained, ORANGE, "s--")):
+    panel.plot(sizes, [in_galleries(S, size) for size in sizes], style, color=colour, label=name)
+panel.plot(sizes, 100 / np.array(sizes), ":", color=GREY, label="guessing")
+panel.set_xscale("log"), panel.set_xticks(sizes, sizes), panel.set_ylim(0, 103), panel.minorticks_off()
+panel.set_xlabel("images in the gallery"), panel.set_ylabel("R@1, text to image"), panel.legend(fontsize=9)
+plt.show()
+
+# %% [markdown] lang="en"
+# With 5 images even guessing gets 20. "R@1 of 60" on 1,000 images and on 5,000 are two different models.
+#
+# ## 5.3 What goes wrong
+#
+# A number says how often. To see **what**, we compare what the caption says with what the first picture shows. The scenes tell us: each has
+# two things, their colours and a relation.
+#
+# **Predict before you run.** Which mistake will be the most frequent: a wrong animal, a wrong colour, colours exchanged between the two,
+# or the wrong relation?
+
+# %% [markdown] lang="zh"
+# 只有 5 幅图时,瞎猜也有 20。“R@1 为 60”,在 1000 幅图上和在 5000 幅图上,说的是两个不同的模型。
+#
+# ## 5.3 错在哪里
+#
+# 一个数只说错了多少次。要看**错成什么样**,就把描述说的与排在第一的图画的相比。场景自己会告诉我们:每个场景有两样东西、各自的颜色和一种关系。
+#
+# **先猜再运行。** 最常见的会是哪种错:动物错了,颜色错了,两者的颜色互换了,还是关系错了?
+
+# %%
+def failure(said, shown):
+    """What the wrong picture has wrong."""
+    things = [{(m.shape, m.colour), (m.other_shape, m.other_colour)} for m in (said, shown)]
+    shapes = [sorted((m.shape, m.other_shape)) for m in (said, shown)]
+    colours = [sorted((m.colour, m.other_colour)) for m in (said, shown)]
+    if things[0] == things[1]:
+        return "same things, other relation or roles"
+    if shapes[0] == shapes[1] and colours[0] == colours[1]:
+        return "colours exchanged"
+    if things[0] & things[1]:
+        return "one thing right, one wrong"
+    return "both things wrong"
+
+
+NAMES = ("same things, other relation or roles", "colours exchanged", "one thing right, one wrong", "both things wrong")
+
+
+def failures(S):
+    first = top_ids(S, 1)[:, 0]
+    wrong = np.flatnonzero(first != image_of)
+    return {int(c): failure(scenes[image_of[c]].meaning, scenes[first[c]].meaning) for c in wrong}
+
+
+wrong = failures(S0)
+counts = [list(wrong.values()).count(name) for name in NAMES]
+figure, panel = panels_of(1, 8, 2.2)
+panel.barh(NAMES, counts, color=BLUE)
+for place, count in enumerate(counts):
+    panel.text(count + 0.3, place, str(count), va="center", fontsize=9)
+panel.invert_yaxis(), panel.set_xlabel(f"of {len(wrong)} wrong first results, {len(captions)} captions")
+plt.show()
+for name in (name for name, count in zip(NAMES, counts) if count):
+    c = next(c for c in wrong if wrong[c] == name)
+    print(f"{name}: {captions[c]}")
+    display(sheet(c, S0))
+
+# %% [markdown] lang="en"
+# Look at the sheets: the wrong pictures are near misses, and the right one mostly stands close behind. One vector has to hold who has which
+# colour and who stands where, and these are the first things that it loses. Also ask of every failure whether it *is* one: on photographs
+# the "wrong" image often fits the caption just as well (lesson 4.8).
+#
+# ## 5.4 Reranking: look again, at a few
+#
+# The index compares two vectors that never saw each other. The **paired score** lets words and regions look at each other first:
+#
+# $$A = \mathrm{softmax}(H_t H_v^\top / \sqrt d), \qquad C_t = A\, H_v \tag{cross_attention (1)}$$
+# $$F = H + C \tag{fusion (1)}$$
+# $$g = \sum_i a_i F_i \tag{pooling (3)}$$
+# $$\hat H, \hat C = \text{both of length 1}, \qquad c_i = \hat H_i \cdot \hat C_i \tag{token_cosine (2)}$$
+#
+# Here the last line compares $g_t$ with $g_v$, one number a pair, and `alone_weight` adds the cosine of the index. It cannot be stored: it
+# is other for each pair. With $n$ words, $m$ regions it costs some $4\,n\,m\,d$ multiplications a pair, against $d$.
+#
+# So do both. The index picks the best $k$, the paired score sorts these $k$ anew. What lies behind keeps its order.
+#
+# ### The gradient of the score, with a pencil
+#
+# `token_cosine` takes each vector with **its own** partner, and not all with all as the cosine of lesson 4. For one token:
+#
+# | step | reason | shape |
+# |---|---|---|
+# | $c = \hat H \cdot \hat C$ | the forward | () |
+# | $d\hat H = dc\; \hat C, \quad d\hat C = dc\; \hat H$ | product rule, each gets the other | $(d)$ |
+# | $dH = r_H \big(d\hat H - \hat H\,(\hat H \cdot d\hat H)\big)$ | through the length, lesson 4.1 | $(d)$ |
+# | $\phantom{dH} = r_H\, dc\, (\hat C - c\, \hat H)$ | since $\hat H \cdot \hat C = c$ | $(d)$ |
+#
+# Read the last line: the token is pulled towards its partner, less what it has of it already. Where $c = 1$ nothing is left.
+#
+# **Predict before you run.** Somebody forgets the second term and writes $dH = r_H\, dc\, \hat C$. Will the checker call it a wrong
+# factor, a missing sum, or something else? Would training go to ruin?
+
+# %% [markdown] lang="zh"
+# 看看这几张结果:错误的图都只差一点,正确的多半紧跟在后面。一个向量要记住谁是什么颜色、谁在哪里,最先丢的就是这些。另外,每遇到一次失败都要问问
+# 它*是不是*失败:在照片上,“错误”的图常常与描述同样吻合(第 4.8 节)。
+#
+# ## 5.4 重排:对少数几个再看一遍
+#
+# 索引比较的是两个从没见过面的向量。**成对分数**则先让词和区域互相看一看:
+#
+# $$A = \mathrm{softmax}(H_t H_v^\top / \sqrt d), \qquad C_t = A\, H_v \tag{cross_attention (1)}$$
+# $$F = H + C \tag{fusion (1)}$$
+# $$g = \sum_i a_i F_i \tag{pooling (3)}$$
+# $$\hat H, \hat C = \text{长度都化为 1}, \qquad c_i = \hat H_i \cdot \hat C_i \tag{token_cosine (2)}$$
+#
+# 这里最后一行比较的是 $g_t$ 与 $g_v$,每一对得一个数,`alone_weight` 再加上索引的余弦。它没法存:每一对都不同。$n$ 个词、$m$ 个区域,一对大约要
+# $4\,n\,m\,d$ 次乘法,而索引只要 $d$ 次。
+#
+# 那就两样都用:索引挑出最好的 $k$ 个,成对分数把这 $k$ 个重新排序,后面的次序不变。
+#
+# ### 用铅笔推分数的梯度
+#
+# `token_cosine` 让每个向量只与**自己的**搭档相比,不像第 4 课的余弦那样所有的两两相比。只看一个词:
+#
+# | 步骤 | 理由 | 形状 |
+# |---|---|---|
+# | $c = \hat H \cdot \hat C$ | 前向 | () |
+# | $d\hat H = dc\; \hat C, \quad d\hat C = dc\; \hat H$ | 乘积法则,各自得到对方 | $(d)$ |
+# | $dH = r_H \big(d\hat H - \hat H\,(\hat H \cdot d\hat H)\big)$ | 经过长度,第 4.1 节 | $(d)$ |
+# | $\phantom{dH} = r_H\, dc\, (\hat C - c\, \hat H)$ | 因为 $\hat H \cdot \hat C = c$ | $(d)$ |
+#
+# 读最后一行:词被拉向搭档,但要减去自己已有的那部分。$c = 1$ 时就什么也不剩。
+#
+# **先猜再运行。** 有人忘了第二项,写成 $dH = r_H\, dc\, \hat C$。检验器会说是系数错了、少了求和,还是别的?训练会因此毁掉吗?
+
+# %%
+from attnretrieval.equations.token_cosine import token_cosine, token_cosine_backward
+from attnretrieval.gradcheck import check_gradient
+from attnretrieval.model import Model
+
+
+def without_the_shadow(d_c, cache):
+    H, C = cache
+    return d_c[..., None] * H.r * C.X_hat, token_cosine_backward(d_c, cache).d_C
+
+
+draws = np.random.default_rng(0)
+inputs = {"H": draws.standard_normal((2, 3, 5)), "C": draws.standard_normal((2, 3, 5))}
+for backward in (without_the_shadow, token_cosine_backward):
+    print(check_gradient(token_cosine, backward, inputs, rng=np.random.default_rng(0), name=backward.__name__), end="\n\n")
+show(token_cosine_backward, Model.paired)
+
+# %% [markdown] lang="en"
+# Not a factor: what is wrong lies along $H$, and differs from token to token. Training would go on nearly as before, since the missing part
+# only changes lengths. That is what makes such mistakes dangerous, and a checker useful.
+#
+# ### Exactness
+#
+# **If $k$ is the size of the gallery, reranking is the exhaustive search**: all are candidates, the index decides nothing. With a smaller
+# $k$ it can only lose what the index did not put among the first $k$. So the index's own R@$k$ is a ceiling for R@1 after reranking.
+#
+# **Predict before you run.** At which $k$ of 200 will the curve be flat? And the second curve, from the paired part alone
+# (without the cosine of the index): above or below?
+
+# %% [markdown] lang="zh"
+# 不是系数:错的部分沿着 $H$ 的方向,每个词都不同。训练几乎照常进行,因为少掉的那部分只改变长度。这类错误的危险正在于此,检验器的用处也在于此。
+#
+# ### 精确性
+#
+# **如果 $k$ 就是图库的大小,重排就是穷举搜索**:人人都是候选,索引什么也不决定。$k$ 更小时,它损失的只会是索引没放进前 $k$ 的那些。所以索引自己的
+# R@$k$,是重排后 R@1 的上限。
+#
+# **先猜再运行。** 一共 200 幅,$k$ 到多大曲线就平了?第二条曲线只用成对的部分(不加索引的余弦):在上面还是在下面?
+
+# %%
+def rerank(S_index, S_paired, k):
+    """Ids (Q, N): the first k of the index by the paired score, then the others as they stood."""
+    order = top_ids(S_index, S_index.shape[1])
+    first = np.sort(order[:, :k], axis=1)                       # equal scores: the lower number first
+    places = np.argsort(-np.take_along_axis(S_paired, first, axis=1), axis=1, kind="stable")
+    return np.concatenate([np.take_along_axis(first, places, axis=1), order[:, k:]], axis=1)
+
+
+S = retriever.model.score_matrix(texts, images)                 # exhaustive: 160,000 pairs
+assert np.array_equal(rerank(S0, S, k=200), top_ids(S, 200)), "k = gallery size is exhaustive"
+
+KS = (1, 2, 3, 5, 10, 20, 50, 200)
+figure, (left, right) = panels_of(2, 10, 3.2)
+for panel, way, A, B, truth in ((left, "text to image", S0, S, image_of[:, None] == np.arange(200)),
+                                (right, "image to text", S0.T, S.T, np.arange(200)[:, None] == image_of)):
+    def found(order, k=1):
+        return 100 * np.take_along_axis(truth, order[:, :k], axis=1).any(axis=1).mean()
+
+    ceiling = [found(top_ids(A, k), k) for k in KS]
+    full = [found(rerank(A, B, k)) for k in KS]
+    part = [found(rerank(A, B - A, k)) for k in KS]
+    assert all(r <= c for r, c in zip(full, ceiling))
+    panel.plot(KS, ceiling, ":", color=GREY, label="R@k of the index: the ceiling")
+    panel.plot(KS, full, "o-", color=BLUE, label="R@1, reranked by s")
+    panel.plot(KS, part, "s--", color=ORANGE, label="R@1, by its paired part alone")
+    panel.set_xscale("log"), panel.set_xticks(KS, KS), panel.minorticks_off(), panel.set_ylim(70, 101)
+    panel.set_xlabel("k"), panel.set_title(way, fontsize=10)
+    print(f"{way}: index {full[0]:.1f}; reranked with k = 10 {full[4]:.1f}, exhaustive {full[-1]:.1f}, paired part alone {part[-1]:.1f}")
+left.legend(fontsize=8, loc="lower left")
+plt.show()
+
+# %%
+after = failures(S)
+mended, broken = [c for c in wrong if c not in after], [c for c in after if c not in wrong]
+print(f"wrong by index {len(wrong)}, wrong after reranking {len(after)}: {len(mended)} mended, {len(broken)} newly wrong")
+for title, cases in (("mended", mended), ("newly wrong", broken)):
+    if cases:
+        print(f"{title}: above by index, below reranked")
+        display(sheet(cases[0], S0, 4)), display(sheet(cases[0], S, 4))
