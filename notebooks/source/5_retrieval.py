@@ -319,17 +319,26 @@ def failures(S):
 
 
 wrong = failures(S0)
-counts = [list(wrong.values()).count(name) for name in NAMES]
-figure, panel = panels_of(1, 8, 2.2)
-panel.barh(NAMES, counts, color=BLUE)
-for place, count in enumerate(counts):
-    panel.text(count + 0.3, place, str(count), va="center", fontsize=9)
-panel.invert_yaxis(), panel.set_xlabel(f"of {len(wrong)} wrong first results, {len(captions)} captions")
-plt.show()
-for name in (name for name, count in zip(NAMES, counts) if count):
-    c = next(c for c in wrong if wrong[c] == name)
-    print(f"{name}: {captions[c]}")
-    display(sheet(c, S0, 4))
+
+
+def count_failures(kinds):
+    """Bars; `kinds` names each search and its failures."""
+    figure, panel = panels_of(1, 8, 1.2 + len(kinds))
+    for shift, (name, of), colour in zip((0, 0.4), kinds.items(), (BLUE, ORANGE)):
+        counts = [list(of.values()).count(kind) for kind in NAMES]
+        panel.barh(np.arange(len(NAMES)) + shift, counts, 0.38, color=colour, label=f"{name}: {len(of)} wrong first results")
+        for place, count in enumerate(counts):
+            panel.text(count + 0.3, place + shift, str(count), va="center", fontsize=9)
+    panel.set_yticks(np.arange(len(NAMES)) + 0.2 * (len(kinds) - 1), NAMES), panel.invert_yaxis()
+    panel.set_xlabel(f"of {len(captions)} captions"), panel.legend(fontsize=9, loc="lower right")
+    plt.show()
+
+
+count_failures({"index": wrong})
+for name in NAMES:
+    for c in [c for c in wrong if wrong[c] == name][:1]:
+        print(name)
+        display(sheet(c, S0, 4))
 
 # %% [markdown] lang="en"
 # Most wrong pictures show the right shapes in the right colours, only not together as the caption says: exchanged between the two, or in
@@ -470,14 +479,13 @@ for panel, way, A, B, truth in ((left, "text to image", S0, S, image_of[:, None]
     panel.plot(KS, part, "s--", color=ORANGE, label="R@1, by its paired part alone")
     panel.set_xscale("log"), panel.set_xticks(KS, KS), panel.minorticks_off(), panel.set_ylim(45, 102)
     panel.set_xlabel("k"), panel.set_title(way, fontsize=10)
-    print(f"{way}: index {full[0]:.1f}; reranked with k = 10 {full[4]:.1f}, exhaustive {full[-1]:.1f}, paired part alone {part[-1]:.1f}")
 left.legend(fontsize=8, loc="lower left")
 plt.show()
 
 # %%
 after = failures(S)
 mended, broken = [c for c in wrong if c not in after], [c for c in after if c not in wrong]
-print(f"wrong by index {len(wrong)}, wrong after reranking {len(after)}: {len(mended)} mended, {len(broken)} newly wrong")
+count_failures({"index": wrong, "reranked": after})
 for title, cases in (("mended", mended), ("newly wrong", broken)):
     if cases:
         print(f"{title}: above by index, below reranked")
@@ -622,14 +630,13 @@ def score_without(cells):
 whole = score_without(None)
 drops = {"most looked at": whole - score_without(most), "the other thing": whole - score_without(other),
          "an empty cell": whole - score_without(empty)}
-print(f"mean score of the whole image {whole.mean():.2f} (of at most 2); the word looks most at its own thing in {100 * np.mean(most == own):.0f} %")
-for name, drop in drops.items():
-    print(f"{name:16} hidden: the score falls by {drop.mean():.3f} on average, and at all in {100 * np.mean(drop > 0):.0f} %")
-
+print(f"mean score of the whole images: {whole.mean():.2f}, of at most 2")
+print(f"words that look most at the thing that they name: {np.mean(most == own):.2f}")
 figure, panel = panels_of(1, 7.5, 3.0)
 for place, (drop, colour) in enumerate(zip(drops.values(), (BLUE, ORANGE, GREY))):
     panel.scatter(drop, place + draws.uniform(-0.25, 0.25, len(drop)), s=8, color=colour, alpha=0.6)
     panel.plot([drop.mean()] * 2, [place - 0.35, place + 0.35], color="black", linewidth=2)
+    panel.text(drop.mean() + 0.01, place - 0.3, f"{drop.mean():.3f}", fontsize=9)
 panel.set_yticks(range(3), list(drops)), panel.invert_yaxis(), panel.axvline(0, color=GREY, linewidth=0.8)
 panel.set_xlabel("fall of the score (black: mean)")
 plt.show()
