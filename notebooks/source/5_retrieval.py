@@ -318,6 +318,11 @@ def failures(S):
     return {int(c): failure(scenes[image_of[c]].meaning, scenes[first[c]].meaning) for c in wrong}
 
 
+def clearest(cases, S):
+    """The one case where the right image stands furthest below the first, if there is a case."""
+    return sorted(cases, key=lambda c: S[c, image_of[c]] - S[c].max())[:1]
+
+
 wrong = failures(S0)
 
 
@@ -336,7 +341,7 @@ def count_failures(kinds):
 
 count_failures({"index": wrong})
 for name in NAMES:
-    for c in [c for c in wrong if wrong[c] == name][:1]:
+    for c in clearest([c for c in wrong if wrong[c] == name], S0):
         print(name)
         display(sheet(c, S0, 4))
 
@@ -486,10 +491,10 @@ plt.show()
 after = failures(S)
 mended, broken = [c for c in wrong if c not in after], [c for c in after if c not in wrong]
 count_failures({"index": wrong, "reranked": after})
-for title, cases in (("mended", mended), ("newly wrong", broken)):
-    if cases:
+for title, cases in (("mended", clearest(mended, S0)), ("newly wrong", clearest(broken, S))):
+    for c in cases:
         print(f"{title}: above by index, below reranked")
-        display(sheet(cases[0], S0, 4)), display(sheet(cases[0], S, 4))
+        display(sheet(c, S0, 4)), display(sheet(c, S, 4))
 
 # %% [markdown] lang="en"
 # The ceiling reaches 100 within the first ten: from there on, more candidates can only add wrong ones. Whether reranking *helps* is another
