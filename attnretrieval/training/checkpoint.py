@@ -88,6 +88,10 @@ def read_checkpoint(
         raise InputError(f"the checkpoint {path} belongs to another configuration; use its own recipe, or another run folder")
     if shapes != json.loads(json.dumps(parameters.shapes)):
         raise InputError(f"the checkpoint {path} belongs to a model with other parameters; use its own recipe and data")
+    missing = [name for name in optimiser.vectors if f"optimiser_{name}" not in arrays]
+    if missing:
+        raise InputError(f"the checkpoint {path} was written by another version: it holds no {' and no '.join(missing)} of the "
+                         "optimiser; start a new run folder")
     xp = module_of(parameters.flat)
     parameters.flat[...] = xp.asarray(arrays["flat"])
     for name, vector in optimiser.vectors.items():

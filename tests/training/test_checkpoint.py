@@ -108,6 +108,13 @@ def test_a_damaged_checkpoint_is_refused(run):
         refused(run, "is damaged", "start the run again without --resume")
 
 
+def test_a_checkpoint_of_another_version_is_refused_and_changes_nothing(run):
+    with np.load(run / NAME) as file:
+        arrays = {name: x for name, x in file.items() if name != "optimiser_M"} | {"optimiser_m": file["optimiser_M"]}
+    np.savez(run / NAME, **arrays)
+    refused(run, "was written by another version: it holds no M of the optimiser", "start a new run folder")
+
+
 def test_a_foreign_file_is_refused(run):
     with (run / NAME).open("wb") as file:
         np.save(file, np.arange(3))
