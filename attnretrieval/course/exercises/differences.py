@@ -16,7 +16,7 @@ SMALL = 20                  # numbers of a case that a message shows
 def difference(answer: Any, expected: Any) -> str:
     """How an answer differs from what is expected; "" where it does not."""
     if isinstance(expected, str):
-        return "" if answer == expected else f"expected {expected!r}, got {answer!r}"
+        return "" if isinstance(answer, str) and answer == expected else f"expected {expected!r}, got {answer!r}"
     if isinstance(expected, Mapping):
         return _of_mapping(answer, expected)
     if isinstance(expected, tuple):
