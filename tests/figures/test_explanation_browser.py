@@ -287,6 +287,37 @@ def test_a_narrow_window_has_no_sideways_scrolling(see):
         see.browser.set_window_size(900, 800)
 
 
+def test_between_two_words_the_light_stays(see):
+    first, second = (see.words()[i].rect for i in (0, 1))
+    see.hover(see.words()[0])
+    lit = see.opacities()
+    gap = (first["x"] + first["width"] + second["x"]) / 2 - (first["x"] + first["width"] / 2)
+    assert second["x"] - first["x"] - first["width"] >= 4
+    webdriver.ActionChains(see.browser).move_by_offset(int(gap), 0).perform()
+    np.testing.assert_array_equal(see.opacities(), lit)
+    see.hover(see.find("h1"))
+    assert not see.opacities().any()
+
+
+def test_a_long_text_in_a_narrow_window(open_page):
+    """The picture stays in sight while one reads on, the word in focus is not behind it, and no word is wider than the page."""
+    words = ["Donaudampfschifffahrtsgesellschaftskapitänswitwenversicherung", *["猫"] * 119]
+    n = len(words)
+    see = open_page(make("en", words, A_t2v=attention(12, n, M, 1), A_v2t=attention(12, M, n, 2), A_t=None))
+    see.browser.set_window_size(500, 800)
+    try:
+        inside = "return document.documentElement.scrollWidth <= window.innerWidth"
+        assert see.browser.execute_script(inside)
+        see.browser.execute_script("arguments[0].focus()", see.words()[0])
+        for key, at in ((Keys.END, n - 1), *[(Keys.ARROW_LEFT, n - 1 - i) for i in range(1, 30)]):
+            see.press(key)
+            picture, word = (see.browser.execute_script("return arguments[0].getBoundingClientRect().toJSON()", element)
+                             for element in (see.find("#left"), see.words()[at]))
+            assert picture["top"] >= 0 and picture["bottom"] <= word["top"] < word["bottom"] <= 800
+    finally:
+        see.browser.set_window_size(900, 800)
+
+
 def everything_said(see) -> set[str]:
     """What the page says in all layers and directions, for a word and for a region, with the numbers and without."""
     said = see.said()
@@ -305,14 +336,15 @@ def everything_said(see) -> set[str]:
 def test_the_page_in_chinese_has_no_english_word(open_page):
     """What remains in Latin letters are the names of the equations and of a key."""
     words = ["一只", "黑色", "的", "猫"]
-    for maps in ({}, {"A_t": None}, {"A_v": None}, {"A_t": None, "A_v": None}):
-        see = open_page(make(None, words, **maps))
-        assert see.find("html").get_attribute("lang") == "zh-CN"
-        said = everything_said(see)
-        latin = {word for text in said for word in re.findall(r"[A-Za-z_]\w*", re.sub("[\u3400-\u9fff]", " ", text))}
-        assert latin <= {"A_t2v", "A_v2t", "A_t", "A_v", "s", "t", "v", "Tab"}
-        assert {"谁在看谁", "显示数值", "隐藏数值", "“一只”在看：", "1 = 均匀"} <= said
-        assert any(text.startswith("“一只”：均匀的 ") for text in said)
+    see = open_page(make(None, words))
+    assert see.find("html").get_attribute("lang") == "zh-CN"
+    said = everything_said(see)
+    assert {"谁在看谁", "显示数值", "隐藏数值", "“一只”在看：", "1 = 均匀"} <= said
+    assert any(text.startswith("“一只”：均匀的 ") for text in said)
+    for maps in ({"A_t": None}, {"A_v": None}, {"A_t": None, "A_v": None}):
+        said |= open_page(make(None, words, **maps)).said()
+    latin = {word for text in said for word in re.findall(r"[A-Za-z_]\w*", re.sub("[\u3400-\u9fff]", " ", text))}
+    assert latin <= {"A_t2v", "A_v2t", "A_t", "A_v", "s", "t", "v", "Tab"}
 
 
 def test_the_page_in_english_has_chinese_only_in_the_caption(open_page):

@@ -125,8 +125,7 @@ function addButtons() {
   image.src = data.image;
   image.alt = data.title;
   picture.append(image);
-  const most = Math.min(520, 440 * data.width / data.height);
-  picture.style.maxWidth = $("scale").style.maxWidth = `${most}px`;
+  document.documentElement.style.setProperty("--ratio", data.width / data.height);
   data.boxes.forEach(([x0, y0, x1, y1], i) => {
     const button = addButton(picture, "region", i, say("region_label", {region: data.regions[i]}));
     Object.assign(button.style, {
@@ -137,8 +136,12 @@ function addButtons() {
   data.words.forEach((word, i) => {
     const label = say("word_label", {word, number: i + 1, count: data.words.length});
     const button = addButton($("words"), "word", i, label);
-    button.append(word, document.createElement("small"));
+    const text = document.createElement("span");
+    text.textContent = word;
+    button.append(text, document.createElement("small"));
   });
+  // the gap between two words is not left dark: only what leaves them all puts the light out
+  for (const left of [$("words"), ...buttons.region]) left.addEventListener("pointerleave", () => choose(focused()));
 }
 
 function addButton(parent, kind, index, label) {
@@ -147,7 +150,6 @@ function addButton(parent, kind, index, label) {
   button.tabIndex = index === 0 ? 0 : -1;
   button.setAttribute("aria-label", label);
   button.addEventListener("pointerenter", () => choose(item));
-  button.addEventListener("pointerleave", () => choose(focused()));
   button.addEventListener("focus", () => { keepTabStop(kind, index); choose(item); });
   button.addEventListener("blur", () => choose(null));
   button.addEventListener("click", () => button.focus());         // not every browser focuses what is clicked
@@ -322,7 +324,7 @@ function toggleNumbers() {
 
 // ---- start -------------------------------------------------------------------------------------------------------------
 
-$("score").textContent = data.score === null ? "" : say("score", {score: data.score});
+$("score").textContent = data.score === null ? "" : say("score", {score: data.score.toFixed(4)});
 addButtons();
 LAYERS.forEach((l, i) => addChoice($("layers"), "layer", l.name, i === 0, () => setLayer(l)));
 $("layers").hidden = LAYERS.length === 1;
