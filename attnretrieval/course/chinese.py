@@ -2,6 +2,7 @@
 
     marks    , : ; ? ! and ( ) beside Chinese become their full-width forms, and lose the space after them
     lines    a line break between two Chinese characters goes away: on a page it would be a space
+    stress   *emphasis* becomes **bold**: Chinese has no italics, and a browser would only slant the characters
 
 Formulas, code, links, labels such as (a) and the punctuation of a Latin phrase stay as they are. The sources of the course are
 written in short lines with the punctuation of every keyboard; `typeset` makes of them what a reader of Chinese expects.
@@ -22,13 +23,14 @@ MARK = re.compile(rf"""(?:(?<={WIDE})|(?<={WIDE}\*)|(?<={WIDE}\*\*))[,:;?!]     
                     """, re.VERBOSE | re.MULTILINE)
 PARENTHESES = re.compile(r"\(((?:[^()]|\([^()]*\))*)\)")
 CHARACTER, CHARACTERS = re.compile(r"[\u4e00-\u9fff]"), re.compile(WIDE)
+EMPHASIS = re.compile(r"(?<!\*)\*(?![*\s])([^*\n]+)\*(?!\*)")
 SPACE_AFTER = re.compile(rf"(?<=[{''.join(FULL_WIDTH.values())}]) +(?=\S)")
 STARTS_BLOCK = re.compile(r"[-+*>] |\d+\. |[#|]")       # a list, a quotation, a heading, a table
 ENDS_IN_MARK = re.compile(r"[\u3000-\u303f\uff00-\uffef]$")
 
 
 def typeset(markdown: str) -> str:
-    """The same Markdown with full-width punctuation and whole paragraphs."""
+    """The same Markdown with full-width punctuation, whole paragraphs and no italics."""
     kept: list[str] = []
 
     def keep(match: re.Match) -> str:
@@ -39,6 +41,7 @@ def typeset(markdown: str) -> str:
     text = PARENTHESES.sub(_parentheses, text)
     text = MARK.sub(lambda match: FULL_WIDTH[match[0]], text)
     text = _joined(SPACE_AFTER.sub("", text))
+    text = EMPHASIS.sub(lambda match: f"**{match[1]}**" if CHARACTERS.search(match[1]) else match[0], text)
     return re.sub(rf"[{chr(INLINE)}-\uf8ff]", lambda match: kept[ord(match[0]) & 0xFFF], text)
 
 

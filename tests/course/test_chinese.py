@@ -13,7 +13,8 @@ def full(text: str) -> str:
 
 
 @pytest.mark.parametrize("typed", (
-    "词,区域;对吗?对!", "词(每个词一行)", "**一步**,再一步", "*一*:二", "“猫”,“狗”", "编号 3,再说", "softmax,再说", "**步长:**",
+    "词,区域;对吗?对!", "词(每个词一行)", "**一步**,再一步", "*cat*:二",
+    "“猫”,“狗”", "编号 3,再说", "softmax,再说", "**步长:**",
     "a,b 都是词", "词(至于)"))
 def test_marks_beside_chinese_are_full_width(typed):
     assert typeset(typed) == full(typed)
@@ -25,6 +26,11 @@ def test_marks_beside_chinese_are_full_width(typed):
     "| (3) $Y = A V$ | 乘积 |", "名次 (0, 1)。", "```\n词, (词)\n```"))
 def test_formulas_code_links_labels_and_latin_phrases_are_kept(kept):
     assert typeset(kept) == kept
+
+
+def test_chinese_is_stressed_in_bold_and_latin_in_italics():
+    assert typeset("*a cat* 和 *a dog*:词*只能*") == full("*a cat* 和 *a dog*:词**只能**")
+    assert typeset("只在*真实*的词里, *cat* 和**粗**") == full("只在**真实**的词里,") + "*cat* 和**粗**"
 
 
 def test_a_space_after_a_mark_goes():
