@@ -523,11 +523,11 @@ show(Model.paired, Model.paired_backward)
 
 # %% [markdown] lang="en"
 # Read `paired` from `cross_attention` down, and `paired_backward` as the same list upwards. Its last lines are the sum of 3.2: own way,
-# out to look, looked at. (`token_cosine` is another score, off here.)
+# out to look, looked at. (The branch after `else` is another score, off here.)
 
 # %% [markdown] lang="zh"
 # 从 `cross_attention` 往下读 `paired`,再把 `paired_backward` 当作同一张单子往上读。最后几行就是 3.2 节的求和:自己的路、去看的路、被看的路。
-# (`token_cosine` 是另一种得分,这里没有用。)
+# (`else` 之后是另一种得分,这里没有用。)
 
 # %%
 SIDE = {"project": True, "residual": True, "layer_norm": True, "feed_forward": 96, "pooling": "attention"}

@@ -128,7 +128,7 @@ from attnretrieval.retrieval.search import top_ids
 
 texts, images = retriever.encode_captions(captions), retriever.encode_regions(test.regions)
 print(f"g of captions {texts.g.shape}, g of images {images.g.shape}")
-print(f"a million images: {1e6 * 64 * 4 / 1e6:.0f} MB, {1e6 * 64:.0e} multiplications a query")
+print(f"a million images: {1e6 * 64 * 4 / 1e6:.0f} MB, {1e6 * 64 / 1e6:.0f} million multiplications a query")
 
 
 def unit(G):
