@@ -69,4 +69,5 @@ def _joined(text: str) -> str:
 def _touch(before: str, after: str) -> bool:
     if ENDS_IN_MARK.search(before):
         return ord(after[0]) < BLOCK or ord(after[0]) > 0xF8FF          # not a formula on a line of its own
-    return bool(re.search(rf"[{HAN}]$", before) and re.match(rf"[{HAN}]", after))
+    bold = re.search(r"[\u4e00-\u9fff]\**$", before) and re.match(r"\**[\u4e00-\u9fff]", after)
+    return bool(bold or re.search(rf"[{HAN}]$", before) and re.match(rf"[{HAN}]", after))

@@ -48,11 +48,12 @@ def test_lines_of_a_paragraph_are_joined():
     assert typeset("每个词\n元") == "每个词元"
     assert typeset("每个词,\nsoftmax 也是") == full("每个词,") + "softmax 也是"
     assert typeset("- 每个词\n  元") == "- 每个词元"
+    assert typeset("凡是\n**词**\n元") == "凡是**词**元"
 
 
 @pytest.mark.parametrize("kept", (
     "每个词\n\n元", "# 标题\n词", "一。\n- 二", "一。\n1. 二", "一。\n| 二 |", "| 一。 |\n| 二 |", "一。\n$$x$$\n二",
-    "每个词\nsoftmax", "词\n**词**"))
+    "每个词\nsoftmax", "词\n**“词”**"))
 def test_blocks_and_words_that_need_a_space_stay_apart(kept):
     assert typeset(kept) == kept
 
