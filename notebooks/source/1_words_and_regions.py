@@ -145,7 +145,7 @@ show(embedding)
 # company that a word keeps**. Which company is up to us, and it decides what the vector knows. We count twice:
 #
 # - *by neighbours*: which tokens stand one or two places left or right of it;
-# - *by pictures*: of which pictures the word is said.
+# - *by pictures*: which pictures the word is said of.
 #
 # A count says little by itself, since "a" stands beside everything. So each count is compared with what chance would give,
 # $\log \frac{p(\text{word}, \text{company})}{p(\text{word})\,p(\text{company})}$, negative values are set to 0, and the singular value

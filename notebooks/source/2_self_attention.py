@@ -606,7 +606,7 @@ axis.set_title("masked key", fontsize=10, loc="left")
 figure.tight_layout()
 
 # %% [markdown] lang="en"
-# Here the map told the truth, of 200 sentences; one sentence would not do, since a guess is right in one of seven. (Why is the last
+# Here the map told the truth, on 200 sentences; one sentence would not do, since a guess is right in one of seven. (Why is the last
 # bar nearly twice one in seven? Compare *a red cat* and *an orange cat*: the article gives one of the seven colours away.) And it
 # need not be so: this network has one layer and no residual connection, so that its answer *must* come through $A$. In deeper networks the same picture proves less. Lesson 5 repeats the deletion test on a retriever.
 #

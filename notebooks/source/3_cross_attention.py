@@ -157,7 +157,7 @@ for name, mask in (("no mask", None), ("with mask", real), ("nothing is real", n
     print(f"{name:16} region 0 looks {cache.A[0, 0]}   its context {C[0]}")
 
 # %% [markdown] lang="en"
-# A logit of 0 is no weight of 0: padding takes its share, and a text would get another score for being put into a longer batch. Keep the
+# A logit of 0 is no weight of 0: padding takes its share, and the same text would get a different score in a longer batch. Keep the
 # last line in mind: **with nothing to look at, the context is 0.** Section 3.7 lives on it.
 #
 # ## 3.2 The gradient: the tokens looked at go two ways

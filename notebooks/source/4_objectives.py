@@ -462,7 +462,7 @@ similarity_matrix(np.stack([networks[name].forward(few)[0] for name in ("hardest
 # What are $L_c$ and $dZ$? And what is the sum of $dZ$, always?
 
 # %% [markdown] lang="zh"
-# 读法:一行是一句描述,一列是一幅图,框是正确答案,点是这一行分数最高的图。点落在框里,就是这句描述找到了自己的图。左边是一片同样的蓝。
+# 读法:一行是一句描述,一列是一幅图,框是正确答案,点是这一行分数最高的图。点落在框里,就是这句描述找到了自己的图。左边是一片同样的蓝,
 # 却仍有几个点落对了:起初的差别还剩下一点,小得眼睛看不出来。坍缩的网络那点 R@1,就全靠这个。
 #
 # ## 4.4 InfoNCE
@@ -682,7 +682,7 @@ panel.legend(fontsize=8)
 plt.show()
 
 # %% [markdown] lang="en"
-# In the first steps it rises: who knows nothing does better to be unsure. Then the better the scores, the colder it may be. And scores
+# In the first steps it rises: a network that knows nothing does better to be unsure. Then the better the scores, the colder it may be. And scores
 # that are half as large want half the temperature: only $S / \tau$ counts. A temperature is not a matter of taste but of the scale of your scores, and is best learnt.
 #
 # ## 4.7 What a batch teaches
@@ -731,7 +731,7 @@ plt.show()
 # captions of an image are right. The target is shared among them: with $k$ right captions each has $X = 1/k$.
 #
 # **Predict before you run.** (a) With two captions an image, what is the smallest possible $L_v$? (b) Write the loss with each caption
-# its own pair: the columns of $S$ are repeated, the target is the diagonal. Is the gradient of InfoNCE another one? And that of
+# its own pair: the columns of $S$ are repeated, the target is the diagonal. Does the gradient of InfoNCE change? Does that of
 # the triplet loss with the hardest negative?
 
 # %% [markdown] lang="zh"

@@ -217,8 +217,8 @@ for way, r in zip(("image to text", "text to image"), recalls(small, small_image
 show(rank_block)
 
 # %% [markdown] lang="en"
-# 75 and 50. Image 1 has its caption 3 and the wrong caption 1 at the same score, and the lower number stands first. Had the file another
-# order, it would be 100.
+# 75 and 50. Image 1 has its caption 3 and the wrong caption 1 at the same score, and the lower number stands first. In another
+# order of the file it would be 100.
 #
 # **Predict before you run.** A model has collapsed and gives *every* pair the score 0. Somebody computes the rank as "how many scores are
 # larger than that of the right one". What R@1 do they report?
@@ -376,9 +376,9 @@ for name in NAMES[:2]:
 # $$c_i = \hat H_i \cdot \hat C_i \tag{token-cosine (2)}$$
 #
 # Regions look at words in the same way. Here the last two lines compare $g_t$ with $g_v$, one number a pair, and `alone_weight` adds the cosine of the index. It cannot be stored: it
-# is other for each pair. With $n$ words, $m$ regions it costs some $4\,n\,m\,d$ multiplications a pair, against $d$.
+# is different for each pair. With $n$ words, $m$ regions it costs some $4\,n\,m\,d$ multiplications a pair, against $d$.
 #
-# So do both. The index picks the best $k$, the paired score sorts these $k$ anew. What lies behind keeps its order.
+# So do both. The index picks the best $k$, the paired score sorts these $k$ anew. The others keep their order.
 #
 # ### The gradient of the score, with a pencil
 #
@@ -394,7 +394,7 @@ for name in NAMES[:2]:
 # Read the last line: the token is pulled towards its partner, less what it has of it already. Where $c = 1$ nothing is left.
 #
 # **Predict before you run.** Somebody forgets the second term and writes $dH = r_H\, dc\, \hat C$. Will the checker call it a wrong
-# factor, a missing sum, or something else? Would training go to ruin?
+# factor, a missing sum, or something else? Would training fail?
 
 # %% [markdown] lang="zh"
 # 错误的图里,形状和颜色大多都对,只是搭配与描述不符:颜色互换了,或者关系变了;正确的图多半紧跟在后面。一个向量要记住谁是什么颜色、谁在哪里,最先丢的
@@ -533,7 +533,7 @@ for name in NAMES[:2]:
 
 # %% [markdown] lang="zh"
 # 上限在前十名之内就到了 100:再往后,多出来的候选只会是错的。至于重排有没有*用*,是另一回事:它修好了一些,也弄坏了一些,5.3 节里最明显的两个失败依然如故。只用
-# 成对的部分,候选越多就越差:候选一多,它看得顺眼的错图也多。索引替它挡住了这些,加上去的余弦也是。在 Flickr30k 照片上,用专门为此训练的模型,重排 50 个使 rsum(两个方向的 R@1、R@5、R@10 之和)从 296.0
+# 成对的部分,成绩掉得厉害:候选一多,它看得顺眼的错图也多。索引替它挡住了这些,加上去的余弦也是。在 Flickr30k 照片上,用专门为此训练的模型,重排 50 个使 rsum(两个方向的 R@1、R@5、R@10 之和)从 296.0
 # 升到 305.7,见 docs/results.md。要测量,不要想当然。
 #
 # ## 5.5 注意力看的是词所指的地方吗?
@@ -604,7 +604,7 @@ plt.show()
 # - **On photographs the same measure gives 47.2 %: more than chance (30.0 %) and less than always pointing at the middle (53.7 %).** Boxes are
 #   large and people photograph things in the middle. Without the second baseline 47.2 would have looked like a success.
 # - **6 % is too easy a baseline here.** Fourteen of the sixteen cells are empty, and even an untrained model tells a thing from the ground: it
-#   hits far more than chance. Who points at either of the two things gets 50 %. Only what is above that comes from the *word*.
+#   hits far more than chance. Whoever points at either of the two things gets 50 %. Only what is above that comes from the *word*.
 # - **A softmax must look somewhere.** Shown a dog and a fish, "cat" and "ball" look at the dog, and quite decidedly. A sharp map is no sign that the thing is there.
 # - Scenes are kind: one thing a cell, an empty ground, and regions that do not look at each other (`self_attention = false`). With
 #   self-attention among regions, a cell holds what *other* cells showed.
@@ -614,7 +614,7 @@ plt.show()
 #
 # A map says where the weight is. It does not say whether the **score** depends on that. So hide a region and see how the score
 # falls: the region that the word looks at most; the cell of the *other* thing; an empty cell, drawn at random. Hiding is a mask, as for
-# padding: all softmaxes renew themselves over the fifteen cells that are left.
+# padding: every softmax is renormalised over the fifteen cells that are left.
 #
 # **Predict before you run.** Order the three. Will hiding the most looked-at cell cost more than hiding the other thing?
 
@@ -625,7 +625,7 @@ plt.show()
 #   还像是成功。
 # - **6% 这条基线在这里太容易了。** 十六格里十四格是空的,没训练过的模型也分得出东西和背景,命中远高于碰运气。在两样东西里随便指一个,就有 50%。超出
 #   50% 的部分,才是*词*的功劳。
-# - **softmax 总得看个地方。** 给一幅只有狗和鱼的图,“cat”和“ball”都去看狗,还看得相当坚决。图上一处很亮,不等于那东西真的在。
+# - **softmax 总得看个地方。** 给一幅只有狗和鱼的图,“cat”和“ball”都去看狗,还看得相当坚决。图上一处颜色很深,不等于那东西真的在。
 # - 场景很照顾我们:一格一物,背景空白,区域之间互不相看(`self_attention = false`)。区域之间若有自注意力,一格里装的可能是*别的*格子的内容。
 # - 损失里没有一处要求词找到自己的区域。找到了,只是副产品。
 #
