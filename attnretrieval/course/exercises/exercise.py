@@ -15,6 +15,7 @@ from attnretrieval.gradcheck.calls import Broken, raised
 
 KINDS = ("forward", "backward", "mask", "loss", "metric", "data")
 Both = tuple[str, str]          # English, Chinese
+WRITES = ("it changes its inputs", "它改动了传入的数组")
 
 
 class Finding(NamedTuple):
@@ -115,8 +116,7 @@ def answer_of(function: Callable, case: str, *arguments: Any) -> tuple[Any, Find
         return None, Finding(case, False, str(broken), raised=error)
     for now, before in zip(given, arguments, strict=True):
         if isinstance(before, np.ndarray) and not np.array_equal(now, before, equal_nan=before.dtype.kind == "f"):
-            return None, Finding(case, False, "the function writes into an array that it was given; copy it first",
-                                 ("it changes its inputs", "它改动了传入的数组"))
+            return None, Finding(case, False, "the function writes into an array that it was given; copy it first", WRITES)
     return answer, None
 
 
