@@ -63,7 +63,8 @@ class Answer:
             return f'hint("{self.name}") · check("{self.name}", {self.name})'
         right = ", ".join(finding.case for finding in self.findings[:-1])
         lines = [f"case {len(self.findings)}: {last.case}" + (f" (right so far: {right})" if right else ""), str(last)]
-        return "\n".join([*lines, f'the same numbers again: seed={self.seed}; a hint: hint("{self.name}")'])
+        again = f'check("{self.name}", {self.name}, seed={self.seed})'
+        return "\n".join([*lines, f'the same numbers again: {again}; a hint: hint("{self.name}")'])
 
     def __str__(self) -> str:
         body = self.details.replace("\n", "\n  ")

@@ -46,6 +46,8 @@ def _sequences(draw: Draw) -> Iterator[tuple[str, list[Array]]]:
     d, a, b, c = draw.sizes(4)
     yield "one sequence", [draw(a, d)]
     yield "different lengths", [draw(n, d) for n in (a, b, c)]
+    zero, words = np.zeros((1, d)), draw(b, d)
+    yield "a word of zeros", [np.vstack([words, zero]), draw(a, d)]
 
 
 def _regions(F: Array) -> Array:
@@ -90,29 +92,6 @@ def _layer(draw: Draw) -> Iterator[tuple[str, dict[str, Array]]]:
 
 EXERCISES = [
     Exercise(
-        1, "mask", "pad(sequences) -> X, mask",
-        ("Sequences of different lengths, a list of arrays (n_i, d), as one array X (N, n, d) with n the longest; zeros stand "
-         "where there is no word, at the end. mask (N, n) is True where there is one.",
-         "把长短不一的序列(数组列表,各为 (n_i, d))放进一个数组 X (N, n, d),n 为最长者;没有词的地方在末尾填 0。"
-         "mask (N, n) 在有词处为 True。"),
-        loop(_pad, _sequences, [
-            Mistake("the mask is inverted: True must mark the words, not the padding",
-                    "mask 反了:True 应标记真实的词,而不是填充",
-                    lambda sequences: (_pad(sequences)[0], ~_pad(sequences)[1])),
-            Mistake("the padding stands in front; it belongs at the end", "填充放在了前面,应放在末尾", _front),
-            Mistake("sequences are cut to the shortest; pad them to the longest",
-                    "把序列截到了最短的长度,应补到最长", _shortest),
-            Mistake("the last word is repeated; padding is 0", "重复了最后一个词,填充应为 0", _last_repeated),
-            Mistake("the mask is True everywhere", "mask 处处为 True",
-                    lambda sequences: (_pad(sequences)[0], np.ones(_pad(sequences)[1].shape, bool))),
-        ]),
-        (("Begin with arrays of the right shape that are all padding, then write the words over it.",
-          "先建立形状正确、全是填充的数组,再把词写进去。"),
-         ("n = max(len(X) for X in sequences): np.zeros((N, n, d)) for X, np.zeros((N, n), dtype=bool) for the mask.",
-          "n = max(len(X) for X in sequences):X 用 np.zeros((N, n, d)),mask 用 np.zeros((N, n), dtype=bool)。"),
-         ("In a loop over the sequences, with their number i: X[i, :len(words)] = words, and mask[i, :len(words)] = True.",
-          "对每个序列(编号 i)循环:X[i, :len(words)] = words,mask[i, :len(words)] = True。"))),
-    Exercise(
         1, "forward", "regions_from_feature_map(F) -> V",
         ("The feature map F (c, h, w) of a convolutional network as regions V (h·w, c): one row a cell, row by row from the "
          "top left; a row holds the c channels of its cell.",
@@ -131,6 +110,36 @@ EXERCISES = [
           "一个区域就是所有通道在同一个格子上的值。哪个轴应放到最后?"),
          ("F.reshape(c, h * w) has one column a cell, in the right order.", "F.reshape(c, h * w) 每个格子一列,顺序是对的。"),
          ("Now exchange rows and columns: .T", "再把行与列交换:.T"))),
+    Exercise(
+        1, "mask", "pad(sequences) -> X, mask",
+        ("Sequences of different lengths, a list of arrays (n_i, d), as one array X (N, n, d) with n the longest; zeros stand "
+         "where there is no word, at the end. mask (N, n) is True where there is one.",
+         "把长短不一的序列(数组列表,各为 (n_i, d))放进一个数组 X (N, n, d),n 为最长者;没有词的地方在末尾填 0。"
+         "mask (N, n) 在有词处为 True。"),
+        loop(_pad, _sequences, [
+            Mistake("the mask is inverted: True must mark the words, not the padding",
+                    "mask 反了:True 应标记真实的词,而不是填充",
+                    lambda sequences: (_pad(sequences)[0], ~_pad(sequences)[1])),
+            Mistake("the padding stands in front; it belongs at the end", "填充放在了前面,应放在末尾", _front),
+            Mistake("sequences are cut to the shortest; pad them to the longest",
+                    "把序列截到了最短的长度,应补到最长", _shortest),
+            Mistake("the last word is repeated; padding is 0", "重复了最后一个词,填充应为 0", _last_repeated),
+            Mistake("the two results are exchanged: X comes first, then the mask", "两个结果顺序反了:先是 X,再是 mask",
+                    lambda sequences: _pad(sequences)[::-1]),
+            Mistake("zeros are taken for padding: a word may be a vector of zeros; the lengths tell",
+                    "把 0 当成了填充:词向量也可能全是 0,应看长度",
+                    lambda sequences: (_pad(sequences)[0], _pad(sequences)[0].any(axis=-1))),
+            Mistake("the mask is True everywhere", "mask 处处为 True",
+                    lambda sequences: (_pad(sequences)[0], np.ones(_pad(sequences)[1].shape, bool))),
+        ]),
+        (("Begin with arrays of the right shape that are all padding, then write the words over it.",
+          "先建立形状正确、全是填充的数组,再把词写进去。"),
+         ("N = len(sequences), n = max(len(words) for words in sequences), d = sequences[0].shape[1]: np.zeros((N, n, d)) for X, "
+          "np.zeros((N, n), dtype=bool) for the mask.",
+          "N = len(sequences),n = max(len(words) for words in sequences),d = sequences[0].shape[1]:X 用 np.zeros((N, n, d)),"
+          "mask 用 np.zeros((N, n), dtype=bool)。"),
+         ("In a loop over the sequences, with their number i: X[i, :len(words)] = words, and mask[i, :len(words)] = True.",
+          "对每个序列(编号 i)循环:X[i, :len(words)] = words,mask[i, :len(words)] = True。"))),
     Exercise(
         1, "mask", "mask_padding(S, key_mask) -> S_masked",
         ("Scores S (..., n, m) with -inf wherever the key is padding; key_mask (..., m), True = real. exp(-inf) is 0: such "
