@@ -351,7 +351,8 @@ class Loops:
         tau, total = math.exp(log_temperature), 0.0
         for scores, right in ((S, positives), (S.T, positives.T)):
             for row, answers in zip(scores / tau, right, strict=True):
-                total += (math.log(sum(map(math.exp, row))) - row[answers].mean()) / len(scores) / 2
+                top = max(row)
+                total += (top + math.log(sum(math.exp(z - top) for z in row)) - row[answers].mean()) / len(scores) / 2
         return total
 
     @staticmethod

@@ -118,14 +118,14 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("back(d_S.T @ cache.T_hat, cache.V_hat, cache.r_v)", "back(d_S.T @ cache.T_hat, cache.V_hat, 1)", "G_v"),
     ],
     "triplet_loss": [
-        ("images.sum() + captions.sum()", "images.sum()", "the loss of the captions alone"),
+        ("images.sum() + captions.sum()", "images.sum()", "V alone"),
         (" / len(c)", "", "a sum over the pairs"),
         ("np.maximum(0, margin + S[c] - own) * ~positives[c]", "np.maximum(0, margin + S[c] - own)",
          "the right images count as wrong ones"),
         ("margin + S", "S", "a margin of 0"),
     ],
     "info_nce": [
-        (" + one_way(Z.T, positives.T)) / 2", ")", "captions"),
+        (" + one_way(Z.T, positives.T)) / 2", ")", "it is L_t alone"),
         ("S / np.exp(log_temperature)", "S / log_temperature", "τ is exp(log_temperature)"),
         (" / 2", "", "the sum of both directions"),
     ],

@@ -174,7 +174,5 @@ EXERCISES = [
          ("With a batch there are more rows, not more weights: X.reshape(-1, d_in) and d_Y.reshape(-1, d_out) put all rows "
           "into one matrix.",
           "成批时行多了,权重没有多:X.reshape(-1, d_in) 与 d_Y.reshape(-1, d_out) 把所有行放进一个矩阵。"),
-         code("X, W = cache.X, cache.W; rows = d_Y.reshape(-1, W.shape[1]); return d_Y @ W.T, X.reshape(-1, W.shape[0]).T @ "
-         "rows, "
-              "rows.sum(axis=0)"))),
+         code("rows = d_Y.reshape(-1, W.shape[1]); return d_Y @ W.T, X.reshape(-1, W.shape[0]).T @ rows, rows.sum(axis=0)"))),
 ]
