@@ -88,8 +88,8 @@ def progress() -> Shown:
             tried = session.of(name)
             state = "solved" if tried.solved else "tried" if tried.checks else ""
             sign = {"solved": "✓", "tried": "…", "": ""}[state]
-            lines.append(f"  {sign or '-'} {name:<28} {state:<6}" + (f"  {_count(tried.checks, 'check')}, {_count(tried.hints, 'hint')}"
-                                                                     if tried.checks or tried.hints else ""))
+            counts = f"  {_count(tried.checks, 'check')}, {_count(tried.hints, 'hint')}" if tried.checks or tried.hints else ""
+            lines.append(f"  {sign or '-'} {name:<28} {state:<6}{counts}")
             rows.append(f'<tr><td>{sign}</td><td style="text-align:left">{html.escape(name)}</td>'
                         f"<td>{tried.checks}</td><td>{tried.hints}</td></tr>")
     head = "<tr><th></th><th>exercise · 练习</th><th>checks · 检查</th><th>hints · 提示</th></tr>"

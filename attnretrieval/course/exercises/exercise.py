@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attnretrieval.backend import Array
+from attnretrieval.course.exercises.numpy_words import in_words
 from attnretrieval.course.mine import misfit
 from attnretrieval.gradcheck.calls import Broken, raised
 
@@ -29,7 +30,7 @@ class Finding(NamedTuple):
     remark: str = ""                        # worth knowing, and no fault
 
     def __str__(self) -> str:
-        return "\n".join([*(self.mistake or ()), *filter(None, [self.text])])
+        return "\n".join([*(self.mistake or in_words(self.raised) or ()), *filter(None, [self.text])])
 
 
 Check = Callable[..., Iterator[Finding]]        # of a function and a generator

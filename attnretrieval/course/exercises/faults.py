@@ -10,6 +10,7 @@ import re
 from attnretrieval.course.exercises.exercise import Both
 
 OUTPUT = "the output"
+CHINESE = "[\u4e00-\u9fff]"
 ZH = {
     "zero": "全为 0",
     "sign": "符号反了",
@@ -49,7 +50,6 @@ ZH = {
     "text to image missing": "少了由文找图的方向",
     "not finite": "有的值不是有限数",
     "paths mixed": "几条路径的份量不对",
-    "paths missing": "少了几条路径",
     "has a part along the input": "还留有沿向量方向的分量",
     "rows do not sum to 0": "各行之和不为 0",
     "not linear in the upstream gradient": "与上游梯度不成线性关系",
@@ -106,7 +106,7 @@ def in_chinese(code: str) -> str:
     for pattern, text in PATTERNS.items():
         match = re.fullmatch(pattern, code)
         if match:
-            return text.format(*map(_part, match.groups()))
+            return re.sub(f"(?<={CHINESE}) (?={CHINESE})", "", text.format(*map(_part, match.groups())))
     return code
 
 

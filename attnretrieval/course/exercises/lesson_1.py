@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
 from attnretrieval.backend import Array
+from attnretrieval.course.exercises.caches import LinearCache
 from attnretrieval.course.exercises.equations import gradient_of
 from attnretrieval.course.exercises.exercise import Draw, Exercise, Mistake, code
 from attnretrieval.course.exercises.loops import loop
@@ -73,13 +73,6 @@ def _scores(draw: Draw) -> Iterator[tuple[str, Array, Array]]:
     yield "batch", draw(2, n, m), draw.mask(2, m)
 
 
-class LinearCache(NamedTuple):
-    """What the exercise promises."""
-
-    X: Array
-    W: Array
-
-
 def _linear(X: Array, W: Array, b: Array) -> tuple[Array, LinearCache]:
     return linear(X, W, b)[0], LinearCache(X, W)
 
@@ -88,6 +81,13 @@ def _layer(draw: Draw) -> Iterator[tuple[str, dict[str, Array]]]:
     n, d_in, d_out = draw.sizes(3)
     yield "one sentence", {"X": draw(n, d_in), "W": draw(d_in, d_out), "b": draw(d_out)}
     yield "batch", {"X": draw(2, n, d_in), "W": draw(d_in, d_out), "b": draw(d_out)}
+
+
+def _scaled(d_Y: Array, cache: LinearCache, by: float = 1) -> tuple[Array, Array, Array]:
+    """The gradients, with dW and db times a number."""
+    X, W = cache
+    rows = d_Y.reshape(-1, W.shape[1])
+    return d_Y @ W.T, by * X.reshape(-1, W.shape[0]).T @ rows, by * rows.sum(axis=0)
 
 
 EXERCISES = [
@@ -134,8 +134,8 @@ EXERCISES = [
         ]),
         (("Begin with arrays of the right shape that are all padding, then write the words over it.",
           "先建立形状正确、全是填充的数组,再把词写进去。"),
-         ("N = len(sequences), n = max(len(words) for words in sequences), d = sequences[0].shape[1]: np.zeros((N, n, d)) for X, "
-          "np.zeros((N, n), dtype=bool) for the mask.",
+         ("N = len(sequences), n = max(len(words) for words in sequences), d = sequences[0].shape[1]: np.zeros((N, n, d)) for "
+          "X, np.zeros((N, n), dtype=bool) for the mask.",
           "N = len(sequences),n = max(len(words) for words in sequences),d = sequences[0].shape[1]:X 用 np.zeros((N, n, d)),"
           "mask 用 np.zeros((N, n), dtype=bool)。"),
          ("In a loop over the sequences, with their number i: X[i, :len(words)] = words, and mask[i, :len(words)] = True.",
@@ -166,7 +166,13 @@ EXERCISES = [
         1, "backward", "linear_backward(d_Y, cache) -> d_X, d_W, d_b",
         ("The gradients of Y = X W + b, from d_Y (..., d_out), cache.X (..., d_in) and cache.W (d_in, d_out).",
          "由 d_Y (..., d_out)、cache.X (..., d_in) 和 cache.W (d_in, d_out) 求 Y = X W + b 的梯度。"),
-        gradient_of("linear", _layer, _linear),
+        gradient_of("linear", _layer, _linear, [
+            Mistake("dW and db are means over the rows; each row counts in full: a sum", "dW、db 对各行取了均值,应求和",
+                    lambda d_Y, cache: _scaled(d_Y, cache, 1 / d_Y[..., 0].size)),
+            Mistake("db is not summed: b is added to every row, so its gradient is the sum over the rows",
+                    "db 没有求和:b 加到了每一行上,所以它的梯度是对各行求和",
+                    lambda d_Y, cache: (*_scaled(d_Y, cache)[:2], d_Y)),
+        ]),
         (("A gradient has the shape of what it belongs to. Write the three shapes down: only one product fits each.",
           "梯度与它所属的量同形。把三个形状写下来:每个都只有一种乘法配得上。"),
          ("d_X = d_Y Wᵀ, d_W = Xᵀ d_Y. b is added to every row, so its gradient is the sum over all rows.",

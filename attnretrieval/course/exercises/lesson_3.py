@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
 from attnretrieval.backend import Array
 from attnretrieval.course import reference
+from attnretrieval.course.exercises import fusion_mistakes
+from attnretrieval.course.exercises.caches import GateCache, MeanCache
 from attnretrieval.course.exercises.equations import gradient_of, values_of
 from attnretrieval.course.exercises.exercise import Draw, Exercise, Mistake, code
 from attnretrieval.course.exercises.loops import loop
 from attnretrieval.equations.attention import attention
 from attnretrieval.equations.fusion import fuse_gate
 from attnretrieval.equations.pooling import pool_mean
-from attnretrieval.equations.softmax import softmax
 
 # --- contexts ----------------------------------------------------------------------------------------------------------
 
@@ -48,18 +48,6 @@ def _both(draw: Draw) -> Iterator[tuple]:
 # --- caches as the exercises promise them ------------------------------------------------------------------------------
 
 
-class GateCache(NamedTuple):
-    H: Array
-    C: Array
-    W: Array
-    G: Array
-
-
-class MeanCache(NamedTuple):
-    F: Array
-    mask: Array
-
-
 def _gate(H: Array, C: Array, W: Array, b: Array) -> tuple[Array, GateCache]:
     F, cache = fuse_gate(H, C, W, b)
     return F, GateCache(H, C, W, cache.G)
@@ -88,37 +76,6 @@ def _sequences(draw: Draw, **extra: Array) -> Iterator[tuple[str, dict[str, Arra
 def _asked(draw: Draw) -> Iterator[tuple[str, dict[str, Array]]]:
     for label, inputs in _sequences(draw):
         yield label, {"F": inputs["F"], "u": draw(inputs["F"].shape[-1]), "mask": inputs["mask"]}
-
-
-# --- with a mistake ----------------------------------------------------------------------------------------------------
-
-
-def _sigmoid(U: Array) -> Array:
-    return 1 / (1 + np.exp(-U))
-
-
-def _mixed(H: Array, C: Array, G: Array) -> Array:
-    return G * H + (1 - G) * C
-
-
-def _fuse_gate_back(d_F: Array, cache: GateCache, slope: Array | float | None = None, context: int = -1,
-                    swapped: bool = False) -> tuple[Array, ...]:
-    """The gradients with another slope of σ, with C in dG times `context`, or with the halves of dU Wᵀ swapped."""
-    H, C, W, G = cache
-    d = H.shape[-1]
-    d_U = d_F * (H + context * C) * (G * (1 - G) if slope is None else slope)
-    d_X = np.roll(d_U @ W.T, d, axis=-1) if swapped else d_U @ W.T
-    rows = d_U.reshape(-1, d)
-    d_W = np.concatenate([H, C], axis=-1).reshape(-1, 2 * d).T @ rows
-    return d_F * G + d_X[..., :d], d_F * (1 - G) + d_X[..., d:], d_W, rows.sum(axis=0)
-
-
-def _counts(mask: Array) -> Array:
-    return np.maximum(mask.sum(axis=-1, keepdims=True), 1)
-
-
-def _pooled(F: Array, a: Array) -> Array:
-    return (a[..., None] * F).sum(axis=-2)
 
 
 EXERCISES = [
@@ -179,14 +136,7 @@ EXERCISES = [
         ("A gated fusion: G = σ([H ; C] W + b), F = G ∘ H + (1 - G) ∘ C. H, C (..., n, d); W (2d, d); b (d,); σ(u) = 1 / (1 "
          "+ exp(-u)).",
          "门控融合:G = σ([H ; C] W + b),F = G ∘ H + (1 - G) ∘ C。H、C (..., n, d);W (2d, d);b (d,);σ(u) = 1 / (1 + exp(-u))。"),
-        values_of("fuse_gate", _fused, [
-            Mistake("C stands in front of H: it is [H ; C]", "C 放在了 H 前面:应是 [H ; C]",
-                    lambda H, C, W, b: _mixed(H, C, _sigmoid(np.concatenate([C, H], axis=-1) @ W + b))),
-            Mistake("the σ is missing: a gate lies between 0 and 1", "少了 σ:门的值在 0 与 1 之间",
-                    lambda H, C, W, b: _mixed(H, C, np.concatenate([H, C], axis=-1) @ W + b)),
-            Mistake("brackets are missing: (1 - G) * C, not 1 - G * C", "少了括号:是 (1 - G) * C,而不是 1 - G * C",
-                    lambda H, C, W, b: fuse_gate(H, C, W, b)[0] + 1 - C),
-        ]),
+        values_of("fuse_gate", _fused, fusion_mistakes.GATE),
         (("[H ; C] puts the features of the token and of its context side by side: 2d features.",
           "[H ; C] 把词元与其上下文的特征并排:共 2d 个特征。"),
          ("np.concatenate([H, C], axis=-1) @ W + b, then σ of it. A gate of 1 keeps the token.",
@@ -196,18 +146,7 @@ EXERCISES = [
         3, "backward", "fuse_gate_backward(d_F, cache) -> d_H, d_C, d_W, d_b",
         ("The gradients of fuse_gate, from d_F (..., n, d), cache.H, cache.C, cache.W and cache.G (the gate).",
          "由 d_F (..., n, d) 及 cache.H、cache.C、cache.W、cache.G(门)求 fuse_gate 的梯度。"),
-        gradient_of("fuse_gate", _fused, _gate, [
-            Mistake("the halves of dU Wᵀ are exchanged: the first d features belong to H", "dU Wᵀ 的两半颠倒了:前 d 个特征属于 H",
-                    lambda d_F, cache: _fuse_gate_back(d_F, cache, swapped=True)),
-            Mistake("σ' is G (1 - G); 1 - G² is that of tanh", "σ' 是 G (1 - G);1 - G² 是 tanh 的",
-                    lambda d_F, cache: _fuse_gate_back(d_F, cache, 1 - cache.G**2)),
-            Mistake("σ' is missing: dU = dG ∘ G (1 - G)", "少了 σ':dU = dG ∘ G (1 - G)",
-                    lambda d_F, cache: _fuse_gate_back(d_F, cache, 1)),
-            Mistake("dG is dF ∘ (H - C): C is there with a minus", "dG 是 dF ∘ (H - C):C 前是负号",
-                    lambda d_F, cache: _fuse_gate_back(d_F, cache, context=1)),
-            Mistake("dG is dF ∘ (H - C): C is missing", "dG 是 dF ∘ (H - C):少了 C",
-                    lambda d_F, cache: _fuse_gate_back(d_F, cache, context=0)),
-        ]),
+        gradient_of("fuse_gate", _fused, _gate, fusion_mistakes.GATE_BACKWARD),
         (("H has two ways to F: directly, and through the gate. Its gradient is the sum of both. So has C.",
           "H 有两条路通向 F:直接的,和经过门的。它的梯度是两者之和。C 也是。"),
          ("F = G ∘ H + (1 - G) ∘ C gives d_G = d_F ∘ (H - C), and directly d_F ∘ G for H, d_F ∘ (1 - G) for C. σ' = σ (1 - σ).",
@@ -224,15 +163,7 @@ EXERCISES = [
          "True = real. A sequence without a real token has g = 0.",
          "g (..., d) 是 F (..., n, d) 中真实词元的均值。由 d_g (..., d)、cache.F、cache.mask (..., n)(True 表示真实)求 d_F。"
          "没有真实词元的序列 g = 0。"),
-        gradient_of("pool_mean", _sequences, _mean, [
-            Mistake("it divides by the number of all tokens: padding does not count", "除以了全部词元的个数:填充不应计入",
-                    lambda d_g, cache: cache.mask[..., None] * d_g[..., None, :] / cache.mask.shape[-1]),
-            Mistake("padding gets a gradient too: g does not move with it", "填充也得到了梯度:g 并不随它变化",
-                    lambda d_g, cache: np.ones(cache.mask.shape)[..., None] * (d_g / _counts(cache.mask))[..., None, :]),
-            Mistake("it divides by the number of real tokens of the whole batch: each sequence has its own",
-                    "除以了整批真实词元的个数:每个序列各有各的",
-                    lambda d_g, cache: cache.mask[..., None] * d_g[..., None, :] / max(cache.mask.sum(), 1)),
-        ]),
+        gradient_of("pool_mean", _sequences, _mean, fusion_mistakes.MEAN_BACKWARD),
         (("How much does g move when one real token moves by 1? And when padding does?",
           "一个真实词元动 1,g 动多少?填充动 1 呢?"),
          ("Each real token gets d_g divided by the number of real tokens of its sequence; padding gets 0.",
@@ -245,18 +176,7 @@ EXERCISES = [
          "(..., d). mask (..., n): True = real.",
          "一个学来的查询 u (d,) 询问 F (..., n, d) 的每个词元:在真实词元上 a = softmax(F u / √d),g = Σ a_i F_i (..., d)。"
          "mask (..., n):True 表示真实。"),
-        values_of("pool_attention", _asked, [
-            Mistake("it does not divide by √d", "没有除以 √d", lambda F, u, mask: _pooled(F, softmax(F @ u, mask))),
-            Mistake("the mask is not used", "没有使用遮罩",
-                    lambda F, u, mask: _pooled(F, softmax(F @ u / np.sqrt(len(u))))),
-            Mistake("it divides by the root of the number of tokens, not of features",
-                    "除以的是词元个数的平方根,应是特征维数的平方根",
-                    lambda F, u, mask: _pooled(F, softmax(F @ u / np.sqrt(F.shape[-2]), mask))),
-            Mistake("it weights all tokens alike: that is the mean", "各词元权重相同:那是均值",
-                    lambda F, u, mask: pool_mean(F, mask)[0]),
-            Mistake("weights are masked after the softmax: they do not sum to 1", "遮罩用在了 softmax 之后:权重之和不为 1",
-                    lambda F, u, mask: _pooled(F, softmax(F @ u / np.sqrt(len(u))) * mask)),
-        ]),
+        values_of("pool_attention", _asked, fusion_mistakes.POOL_ATTENTION),
         (("It is attention with a single query u, keys and values F.", "这是只有一个查询 u 的注意力,键和值都是 F。"),
          ("F @ u is one score a token, (..., n). The softmax runs over the tokens, with the mask.",
           "F @ u 是每个词元一个分数 (..., n)。softmax 沿词元方向,带遮罩。"),

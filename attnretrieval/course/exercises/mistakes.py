@@ -29,7 +29,7 @@ def draw_apart(draw: Callable[[], Iterable], functions: Sequence[Callable]) -> l
 
 
 def recognised(mistakes: Sequence[Mistake], answers: Sequence[Answered]) -> Both | None:
-    """The first mistake that gives every answer; else the first that gives the first wrong one, if that is more than a number."""
+    """The first mistake that gives every answer; else the first that gives the first wrong one, if it is not a number alone."""
     first_wrong = [answered for answered in answers if answered[2]][:1]
     for some in (answers, [answered for answered in first_wrong if not _one_number(answered[1])]):
         for mistake in mistakes if some else ():
