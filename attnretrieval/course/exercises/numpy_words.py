@@ -19,7 +19,7 @@ WORDS: tuple[tuple[str, str, str], ...] = (
      "keepdims=True keeps one",
      "各轴从最后一个对起:每一对必须相等,或其中之一为 1;[..., None] 添一个大小为 1 的轴,keepdims=True 保留它"),
     (r"axis (-?\d+) is out of bounds for array of dimension (\d+)",
-     "the array has {1} axes here: count from the last, axis=-1, for any number of axes in front",
+     "the array has no axis {0}, here its number of axes is {1}: count from the last, axis=-1, whatever stands in front",
      "这里数组只有 {1} 个轴:从最后一个数起(axis=-1),前面有几个轴都行"),
     (r"too many indices for array.*",
      "the array has fewer axes here: [..., None, :] works for any number of axes in front",

@@ -135,13 +135,11 @@ INFO_NCE = [
 ]
 
 INFO_NCE_BACKWARD = [
-    Mistake("Y and X are positives as it is: rows of Y, and columns of X, sum to 1",
-            "Y、X 直接用了 positives:Y 每行、X 每列之和为 1",
+    # a caption has one image here, so that Y is positives as it is
+    Mistake("X is not positives as it is, nor Y: the columns of X sum to 1, an image shares the target among its captions",
+            "X 不是 positives 本身,也不是 Y:X 每列之和为 1,一幅图的目标由它的几句描述分担",
             lambda d_L, cache: _nce_back(d_L, cache, lambda c, Y, X: (
-                (c.P - c.positives) / len(Y) + (c.R - c.positives) / Y.shape[1]) / 2)),
-    Mistake("R has the targets Y; X is positives with columns that sum to 1", "R 用了目标 Y;X 是每列之和为 1 的 positives",
-            lambda d_L, cache: _nce_back(d_L, cache, lambda c, Y, X: (
-                (c.P - Y) / len(Y) + (c.R - Y) / Y.shape[1]) / 2)),
+                (c.P - Y) / len(Y) + (c.R - c.positives) / Y.shape[1]) / 2)),
     Mistake("the half of (4) is missing", "少了 (4) 中的一半", lambda d_L, cache: _nce_back(
         d_L, cache, lambda c, Y, X: (c.P - Y) / len(Y) + (c.R - X) / Y.shape[1])),
     Mistake("it is the gradient of L_t alone", "只是 L_t 的梯度",
