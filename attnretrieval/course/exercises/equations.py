@@ -19,7 +19,7 @@ from attnretrieval.course.exercises.exercise import WRITES, Both, Check, Draw, F
 from attnretrieval.course.exercises.faults import OUTPUT, headline
 from attnretrieval.course.exercises.mistakes import Answered, draw_apart, recognised
 from attnretrieval.course.mine import name_of
-from attnretrieval.course.values import check_values
+from attnretrieval.course.values import Value, check_values
 from attnretrieval.gradcheck import STYLE, Report, Row
 from attnretrieval.gradcheck.calls import Broken, call_backward
 
@@ -94,7 +94,7 @@ def values_of(equation: str, cases: Cases, mistakes: Sequence[Mistake] = ()) -> 
         answers: list[Answered] = []
         findings = []
         for (label, case), value in zip(drawn, check_values(equation, _paired(forward), rng, dict(drawn)), strict=True):
-            finding = Finding(label, value.passed, value.problem, headline({OUTPUT: value.diagnosis}), value.raised)
+            finding = Finding(label, value.passed, *_told_of_output(value), value.raised)
             if value.raised is None:
                 answer, writes = answer_of(_output(forward), label, *case[0].values(), *case[1].values())
                 answers.append((case, answer, not value.passed))
@@ -108,6 +108,12 @@ def values_of(equation: str, cases: Cases, mistakes: Sequence[Mistake] = ()) -> 
                 finding = finding._replace(mistake=known, text=finding.text.partition("; ")[0])
             yield finding
     return check
+
+
+def _told_of_output(value: Value) -> tuple[str, Both | None]:
+    """The difference and the mistake. Its English name is the sentence of the diagnosis, where there is one."""
+    named, (numbers, _, sentence) = headline({OUTPUT: value.diagnosis}), value.problem.partition("; ")
+    return (numbers, (sentence, named[1])) if named and sentence else (value.problem, named)
 
 
 def _of_a_case(function: Callable) -> Callable:

@@ -51,6 +51,11 @@ def _both_ways(S: Array, log_temperature: Array, positives: Array, **options: bo
     return (_one_way(Z, positives, **options) + _one_way(Z.T, positives.T, **options)) / 2
 
 
+def _on_diagonal(Z: Array) -> float:
+    n = min(Z.shape)
+    return (_one_way(Z[:n], np.eye(n, Z.shape[1], dtype=bool)) + _one_way(Z.T[:n], np.eye(n, len(Z), dtype=bool))) / 2
+
+
 def _unshifted(S: Array, log_temperature: Array, positives: Array) -> float:
     """The maximum subtracted inside the logarithm, and not from the Z in front of it."""
     Z = S / np.exp(log_temperature)
@@ -110,7 +115,7 @@ TRIPLET = [
             lambda S, positives, margin=0.2: _triplet(S, positives, margin, take=np.max)),
     Mistake("a mean over the wrong ones; the formula sums over them", "对错误者取了均值,公式是求和",
             lambda S, positives, margin=0.2: _triplet(S, positives, margin, take=np.mean)),
-    Mistake("half of it: the sums are divided by the number of right pairs alone", "只有一半:总和只除以正确对的个数",
+    Mistake("half of the loss: the sums are divided by the number of right pairs alone", "只有一半:总和只除以正确对的个数",
             lambda S, positives, margin=0.2: _triplet(S, positives, margin) / 2),
     Mistake("divided by the number of images; there is one right pair a caption", "除以了图像数;每个描述有一个正确的对",
             lambda S, positives, margin=0.2: _triplet(S, positives, margin) * positives.sum() / S.shape[1]),
@@ -130,6 +135,9 @@ INFO_NCE = [
     Mistake("the sum over the right ones is inside the logarithm; it stands outside: Σ Y log P",
             "对正确者的求和放进了对数里,应在外面:Σ Y log P",
             lambda S, log_temperature, positives: _both_ways(S, log_temperature, positives, first_sum=True)),
+    Mistake("the diagonal is taken for the right answers; positives says which they are",
+            "把对角线当成了正确答案,应看 positives",
+            lambda S, log_temperature, positives: _on_diagonal(S / np.exp(log_temperature))),
     Mistake("the maximum is subtracted inside the logarithm alone: subtract it from the Z in front too",
             "只在对数里减了最大值:前面的 Z 也要减", _unshifted),
 ]
