@@ -98,9 +98,9 @@ def values_of(equation: str, cases: Cases, mistakes: Sequence[Mistake] = ()) -> 
             if value.raised is None:
                 answer, writes = answer_of(_output(forward), label, *case[0].values(), *case[1].values())
                 answers.append((case, answer, not value.passed))
-                finding = writes or finding
                 if value.diagnosis == "not finite":
                     finding = finding._replace(mistake=NOT_FINITE)
+                finding = writes or finding
             findings.append(finding)
         known = recognised(mistakes, answers)
         for finding in findings:
