@@ -13,7 +13,7 @@
 # Write yours in place of `raise NotImplementedError`, run the cell, and run the `check` below it. It draws new shapes and numbers each
 # time. `hint("contexts")` gives a hint, and the next one is a little clearer. You have written `softmax`, `attention` and
 # `linear_backward` in earlier exercises; here `softmax` and `attention` are given, so that this sheet stands by itself. The given
-# `attention` returns $Y$ alone.
+# `attention(Q, K, V, key_mask=None)` returns $Y$ alone.
 
 # %% [markdown] lang="zh"
 # # 练习 3 · 交叉注意力
@@ -22,7 +22,7 @@
 #
 # 把 `raise NotImplementedError` 换成你的代码,运行这一格,再运行下面的 `check`,它每次都换新的形状和数字。`hint("contexts")` 给一个提示,
 # 再要一次会更明白一点。`softmax`、`attention` 和 `linear_backward` 你在前面的练习里写过;这里把 `softmax` 和 `attention` 直接给出,好让这一份练习
-# 自成一体。给出的 `attention` 只返回 $Y$。
+# 自成一体。给出的 `attention(Q, K, V, key_mask=None)` 只返回 $Y$。
 
 # %%
 import math
@@ -30,13 +30,7 @@ import math
 import numpy as np
 
 from attnretrieval.course import check, hint, progress
-from attnretrieval.equations import attention as given
-from attnretrieval.equations.softmax import softmax
-
-
-def attention(Q, K, V, key_mask=None):
-    """Y of exercise 2; key_mask (..., m), True = a real key."""
-    return given.attention(Q, K, V, key_mask)[0]
+from attnretrieval.course.given import attention, softmax
 
 # %% [markdown] lang="en"
 # ## 1 · `cross_attention(H, H_other, key_mask=None) -> C`

@@ -39,7 +39,7 @@ NOTEBOOKS = {       # file → cells, total, part of the reason
     "syntax": (["def f(:\n    pass", MEDIAN], 1, "cell 1 line 1: SyntaxError"),
     "asks": (["input('name?')", MEDIAN], 1, "cell 1 raised EOFError"),
     "a thread": ([MEDIAN, "import threading, time\nthreading.Thread(target=time.sleep, args=(100,)).start()"], 1, ""),
-    "the package's own": (["from attnretrieval.equations.softmax import softmax"], 0, ""),
+    "the package's own": (["from attnretrieval.course.given import attention, softmax"], 0, ""),
     "blank": (["def median_rank(ranks):\n    raise NotImplementedError('your turn')"], 0, ""),
     "empty": ([], 0, "defines none of the exercises"),
 }
@@ -79,7 +79,7 @@ def test_what_is_no_submission_gets_a_reason(name: str, graded: dict[str, Row]) 
 
 def test_messages_say_what_is_wrong(graded: dict[str, Row]) -> None:
     assert graded["loops in an exercise.ipynb"].messages["median_rank"] == "median_rank ran longer than 0.5 s"
-    assert "the package's own" in graded["the package's own.ipynb"].messages["softmax"]
+    assert graded["the package's own.ipynb"].messages["softmax"] == "softmax is the package's own, imported"
     assert "not written yet" in graded["blank.ipynb"].messages["median_rank"]
     assert graded["exits in an exercise.ipynb"].passed == {"median_rank": False, "rerank": True}
 
