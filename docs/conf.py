@@ -1,0 +1,55 @@
+"""Settings of Sphinx. docs/build.py calls it, with what differs between the languages: see generator/site.py."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+from generator import docstrings, formulas  # noqa: E402
+
+project = "attnretrieval"
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx.ext.mathjax"]
+source_suffix = {".rst": "restructuredtext", ".md": "myst-nb", ".ipynb": "myst-nb"}
+templates_path = ["theme/templates"]
+locale_dirs = [str(HERE / "theme" / "locale")]
+
+# pages in Markdown, and notebooks with the outputs that they have
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"
+nb_merge_streams = True
+
+# the package
+autodoc_default_options = {"members": True, "undoc-members": True, "ignore-module-all": True, "no-value": True}
+autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False
+autodoc_preserve_defaults = True
+autodoc_type_aliases = {"Array": "Array"}
+add_module_names = False
+python_display_short_literal_types = True
+python_maximum_signature_line_length = 100
+toc_object_entries = False
+
+# the look
+html_theme = "furo"
+html_title = "attnretrieval"
+html_static_path = ["theme/static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_copyright = False
+html_use_index = False
+
+# formulas: the few files of MathJax that a page can ask for, out of a package, and nothing from the network
+MATHJAX = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
+mathjax_path = "mathjax/tex-chtml.js"
+
+
+def setup(app) -> None:
+    app.connect("autodoc-process-docstring", docstrings.process)
+    app.connect("autodoc-skip-member", docstrings.skip)
+    app.connect("doctree-read", formulas.let_tags_stand)
+    app.connect("build-finished", lambda app, error: error or formulas.copy_mathjax(MATHJAX, Path(app.outdir)))

@@ -1,0 +1,83 @@
+"""Which lessons and exercises belong to an equation: read from the notebooks, so that no second list can go stale.
+
+A lesson belongs to the equations whose numbered lines it shows, `\\tag{attention (2)}`; to an equation that no lesson shows
+belong the lessons whose code imports it. An exercise belongs to the equation whose function it is named after.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from generator.words import words
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+SHEET = "exercises"
+
+
+class Notebook(NamedTuple):
+    name: str
+    title: str
+    text: str
+    code: str
+
+    @property
+    def lesson(self) -> int:
+        return int(self.name.partition("_")[0])
+
+    @property
+    def link(self) -> str:
+        """From a page of equations/."""
+        return f"[{self.title}](../lessons/{self.name}.ipynb)"
+
+
+@cache
+def notebooks(language: str) -> list[Notebook]:
+    found = []
+    for path in sorted((NOTEBOOKS / language).glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        text, code = ("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == kind)
+                      for kind in ("markdown", "code"))
+        found.append(Notebook(path.stem, re.search(r"^# (.*)", text, re.MULTILINE)[1], text, code))
+    return found
+
+
+def lessons(language: str) -> list[Notebook]:
+    return [notebook for notebook in notebooks(language) if SHEET not in notebook.name]
+
+
+def sheets(language: str) -> dict[int, Notebook]:
+    """The exercises of each lesson."""
+    return {notebook.lesson: notebook for notebook in notebooks(language) if SHEET in notebook.name}
+
+
+def lessons_of(equation: str, language: str) -> list[Notebook]:
+    shown = re.compile(rf"\\tag\{{{equation}\b")
+    used = re.compile(rf"attnretrieval\.equations(\.{equation} import| import {equation}\b)")
+    return ([lesson for lesson in lessons(language) if shown.search(lesson.text)]
+            or [lesson for lesson in lessons(language) if used.search(lesson.code)])
+
+
+def exercises_of(module: ModuleType, language: str) -> list[tuple[str, Notebook]]:
+    """Name and sheet."""
+    from attnretrieval.course.exercises import EXERCISES
+
+    of_lesson = sheets(language)
+    return [(name, of_lesson[exercise.lesson]) for name, exercise in EXERCISES.items()
+            if exercise.lesson in of_lesson and getattr(vars(module).get(name), "__module__", None) == module.__name__]
+
+
+def index(language: str) -> str:
+    """The page of the course: its lessons, each with its exercises."""
+    say, of_lesson = words(language), sheets(language)
+    rows = [f"| [{lesson.title}]({lesson.name}.ipynb) | " + (
+        f"[{of_lesson[lesson.lesson].title}]({of_lesson[lesson.lesson].name}.ipynb) |" if lesson.lesson in of_lesson else "|")
+        for lesson in lessons(language)]
+    tree = [name for lesson in lessons(language) for name in (lesson.name, f"{lesson.lesson}_{SHEET}")
+            if name in {notebook.name for notebook in notebooks(language)}]
+    return "\n".join([f"# {say.course}", "", say.about_course, "", f"| {say.lesson} | {say.exercises} |", "|---|---|", *rows, "",
+                      "```{toctree}", ":hidden:", "", *tree, "```", ""])

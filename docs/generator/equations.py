@@ -1,0 +1,124 @@
+"""The page of an equation: what follows its derivation is made from the package.
+
+The derivation is written by hand, docs/<language>/derivations/<equation>.md; it must show every numbered line of the equation's
+docstring as a formula with the same number, `\\tag{attention (2)}`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import attnretrieval.equations
+from attnretrieval.course.cases import chosen
+from attnretrieval.gradcheck.compare import DIFFERENCE_TOLERANCE
+from generator.course import exercises_of, lessons_of
+from generator.gradchecks import checked
+from generator.words import words
+
+NO_EQUATION = ("axes",)
+NUMBERED = re.compile(r"^ .*?\((\d)\)  ", re.MULTILINE)         # an indented line with its number
+BLOCK = re.compile(r"(?:^    .*\n|^\n(?=    ))+", re.MULTILINE)
+DISPLAY = re.compile(r"^\$\$(.*?)\$\$", re.DOTALL | re.MULTILINE)
+TAG = r"\\tag\{%s\b[^}]*\((\d)\)\}"
+
+
+@cache
+def names() -> list[str]:
+    """The equations, in the order in which a retriever uses them: that of the cases."""
+    files = [module.name for module in pkgutil.iter_modules(attnretrieval.equations.__path__) if module.name not in NO_EQUATION]
+    order = list(dict.fromkeys(case.file for case in chosen().values()))
+    return sorted(files, key=order.index)
+
+
+def module(equation: str) -> ModuleType:
+    return importlib.import_module(f"attnretrieval.equations.{equation}")
+
+
+def problem(equation: str, derivation: str) -> str:
+    """What a derivation lacks; "" where it is complete."""
+    wanted = Counter(NUMBERED.findall(inspect.getdoc(module(equation))))
+    shown = Counter(re.findall(TAG % equation, derivation))
+    missing = [rf"\tag{{{equation} ({number})}}" for number, count in wanted.items() if shown[number] < count]
+    return f"the numbered lines of equations/{equation}.py need a formula each; missing: {', '.join(missing)}" if missing else ""
+
+
+def body(equation: str, language: str) -> str:
+    """Markdown that follows the derivation: code, gradient check, links."""
+    return "\n".join(["", *_code(equation, language), *_check(equation, language), *_links(equation, language), ""])
+
+
+def _code(equation: str, language: str) -> list[str]:
+    say, file = words(language), module(equation)
+    here = [thing for thing in vars(file).values() if getattr(thing, "__module__", None) == file.__name__]
+    functions = [thing for thing in here if inspect.isfunction(thing) and not thing.__name__.startswith("_")]
+    backward = {function.__name__.removesuffix("_backward"): function for function in functions
+                if function.__name__.endswith("_backward")}
+    forward = [function for function in functions if function.__name__ in backward]
+    rest = [thing for thing in here if thing not in forward and thing not in backward.values()]
+    formulas = "\n".join(BLOCK.findall(inspect.getdoc(file) + "\n")).strip("\n")
+    lines = [f"## {say.code}", "", say.about_code.format(file=f"attnretrieval/equations/{equation}.py"), "",
+             "```text", formulas, "```", ""]
+    for function in forward:
+        lines += [f"### {say.forward_backward.format(forward=function.__name__)}", "",
+                  *_python(function, backward[function.__name__])]
+    if rest:
+        lines += [*([f"### {say.rest}", ""] if forward else []), *_python(*rest)]
+    return lines
+
+
+def _python(*things: Callable) -> list[str]:
+    return ["```python", "\n\n\n".join(inspect.getsource(thing).rstrip() for thing in things), "```", ""]
+
+
+def _check(equation: str, language: str) -> list[str]:
+    say = words(language)
+    lines = [f"## {say.check}", "", say.about_check.format(equations=equation, difference=f"{DIFFERENCE_TOLERANCE:.0e}")]
+    for name in chosen([equation]):
+        rows = checked(name)
+        options = any(row.options for row in rows)
+        head = [say.case, *([say.options] if options else []), say.shapes, say.complex_step, say.difference, say.limit]
+        lines += [f"**`{name}`**", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+        for row in rows:
+            chosen_ = [f"`{row.options}`" if row.options else ""] if options else []
+            cells = [row.label, *chosen_, row.shapes.replace("_", r"\_"), *(
+                f"{error:.1e}" for error in (row.complex_error, row.difference_error, row.limit))]
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    return lines
+
+
+def _links(equation: str, language: str) -> list[str]:
+    say = words(language)
+    exercises: dict[str, list[str]] = {}
+    for name, sheet in exercises_of(module(equation), language):
+        exercises.setdefault(sheet.link, []).append(f"`{name}`")
+    test = Path("tests") / "equations" / f"test_{equation}.py"
+    rows = {
+        say.lessons: "; ".join(lesson.link for lesson in lessons_of(equation, language)),
+        say.exercises: "; ".join(f"{link}: {', '.join(found)}" for link, found in exercises.items()),
+        say.test: f"`{test}`",
+        say.source: "{py:mod}`attnretrieval.equations.%s`" % equation,
+    }
+    return [f"## {say.more}", "", *(f"- **{key}**: {value or say.none}" for key, value in rows.items())]
+
+
+def index(language: str, derivations: dict[str, Path]) -> str:
+    """The page of all equations: a table with formulas and lessons."""
+    say = words(language)
+    lines = [f"# {say.equations}", "", say.about_equations, "", "```{list-table}", ":header-rows: 1", ":widths: 20 55 25", "",
+             f"* - {say.equation}", f"  - {say.formula}", f"  - {say.lesson}"]
+    for name, path in derivations.items():
+        text = path.read_text(encoding="utf-8") if path.is_file() else f"# {name}"
+        title = re.search(r"^# (.*)", text, re.MULTILINE)[1]
+        formulas = [" ".join(formula.split()) for formula in DISPLAY.findall(text) if re.search(TAG % name, formula)]
+        lines += [f"* - [{title}]({name}.md)", "  - " + "\n    ".join(f"$${re.sub(TAG % name, '', f).strip()}$$\n" for f in formulas),
+                  "  - " + "; ".join(lesson.link for lesson in lessons_of(name, language))]
+    return "\n".join([*lines, "```", "", "```{toctree}", ":hidden:", "", *derivations, "```", ""])
