@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from generator import docstrings, formulas  # noqa: E402
+from generator import docstrings, doctrees, mathjax  # noqa: E402
 
 project = "attnretrieval"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx.ext.mathjax"]
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb", ".ipynb": "myst-nb"}
 templates_path = ["theme/templates"]
-locale_dirs = [str(HERE / "theme" / "locale")]
+locale_dirs = ["locale"]
 
 # pages in Markdown, and notebooks with the outputs that they have
 myst_enable_extensions = ["dollarmath"]
@@ -33,6 +32,7 @@ add_module_names = False
 python_display_short_literal_types = True
 python_maximum_signature_line_length = 100
 toc_object_entries = False
+suppress_warnings = ["ref.python"]      # two classes of one name, in an annotation that cannot be evaluated
 
 # the look
 html_theme = "furo"
@@ -43,13 +43,13 @@ html_copy_source = False
 html_show_copyright = False
 html_use_index = False
 
-# formulas: the few files of MathJax that a page can ask for, out of a package, and nothing from the network
-MATHJAX = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
+# formulas, without the network
 mathjax_path = "mathjax/tex-chtml.js"
 
 
 def setup(app) -> None:
     app.connect("autodoc-process-docstring", docstrings.process)
     app.connect("autodoc-skip-member", docstrings.skip)
-    app.connect("doctree-read", formulas.let_tags_stand)
-    app.connect("build-finished", lambda app, error: error or formulas.copy_mathjax(MATHJAX, Path(app.outdir)))
+    app.connect("doctree-read", doctrees.let_tags_stand)
+    app.connect("doctree-read", doctrees.join_chinese_lines)
+    app.connect("build-finished", lambda app, error: error or mathjax.copy(Path(app.outdir) / "_static"))

@@ -6,6 +6,7 @@
     course          which lessons and exercises belong to an equation: read from the notebooks
     reference       the pages of the API
     docstrings      docstrings of plain text, in the form that Sphinx reads
-    formulas        MathJax, and numbers beside formulas
+    doctrees        what is changed after Sphinx has read a page: numbers beside formulas, line breaks in Chinese
+    mathjax         the files of MathJax that a site needs
     words           what the generated pages say, in both languages
 """

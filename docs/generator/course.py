@@ -74,10 +74,10 @@ def exercises_of(module: ModuleType, language: str) -> list[tuple[str, Notebook]
 def index(language: str) -> str:
     """The page of the course: its lessons, each with its exercises."""
     say, of_lesson = words(language), sheets(language)
-    rows = [f"| [{lesson.title}]({lesson.name}.ipynb) | " + (
-        f"[{of_lesson[lesson.lesson].title}]({of_lesson[lesson.lesson].name}.ipynb) |" if lesson.lesson in of_lesson else "|")
-        for lesson in lessons(language)]
-    tree = [name for lesson in lessons(language) for name in (lesson.name, f"{lesson.lesson}_{SHEET}")
-            if name in {notebook.name for notebook in notebooks(language)}]
-    return "\n".join([f"# {say.course}", "", say.about_course, "", f"| {say.lesson} | {say.exercises} |", "|---|---|", *rows, "",
-                      "```{toctree}", ":hidden:", "", *tree, "```", ""])
+    table, tree = [], []
+    for lesson in lessons(language):
+        row = [notebook for notebook in (lesson, of_lesson.get(lesson.lesson)) if notebook]
+        table.append(f"| {' | '.join(f'[{notebook.title}]({notebook.name}.ipynb)' for notebook in row)} |")
+        tree += [notebook.name for notebook in row]
+    return "\n".join([f"# {say.course}", "", say.about_course, "", f"| {say.lesson} | {say.exercises} |", "|---|---|", *table,
+                      "", "```{toctree}", ":hidden:", "", *tree, "```", ""])

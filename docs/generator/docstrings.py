@@ -1,8 +1,8 @@
 """Docstrings of plain text, in the form that Sphinx reads.
 
 The package's docstrings are written to be read in a file: paragraphs, names in `single backticks`, formulas and tables as
-indented blocks that line up. Such a block becomes a literal block, so that it keeps its layout; what stands in backticks becomes
-code; everything else is text, whatever * or _ mean in reStructuredText.
+indented blocks that line up. A block becomes a literal block and keeps its layout; what stands in backticks becomes code;
+everything else is text, whatever * or _ mean in reStructuredText.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def skip(app, what: str, name: str, thing: Any, would_skip: bool, options: Any) 
 def to_rst(lines: list[str]) -> list[str]:
     result = []
     for chunk in _chunks(lines):
-        for indented, group in itertools.groupby(chunk, key=_is_indented if not chunk[0].startswith("- ") else lambda line: False):
+        is_list = chunk[0].startswith("- ")
+        for indented, group in itertools.groupby(chunk, key=lambda line: _is_indented(line) and not is_list):
             block = list(group)
             if indented:
                 result += ["::", "", *(INDENT + line for line in block), ""]

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
@@ -33,7 +34,7 @@ TAG = r"\\tag\{%s\b[^}]*\((\d)\)\}"
 @cache
 def names() -> list[str]:
     """The equations, in the order in which a retriever uses them: that of the cases."""
-    files = [module.name for module in pkgutil.iter_modules(attnretrieval.equations.__path__) if module.name not in NO_EQUATION]
+    files = {found.name for found in pkgutil.iter_modules(attnretrieval.equations.__path__)} - set(NO_EQUATION)
     order = list(dict.fromkeys(case.file for case in chosen().values()))
     return sorted(files, key=order.index)
 
@@ -47,11 +48,12 @@ def problem(equation: str, derivation: str) -> str:
     wanted = Counter(NUMBERED.findall(inspect.getdoc(module(equation))))
     shown = Counter(re.findall(TAG % equation, derivation))
     missing = [rf"\tag{{{equation} ({number})}}" for number, count in wanted.items() if shown[number] < count]
-    return f"the numbered lines of equations/{equation}.py need a formula each; missing: {', '.join(missing)}" if missing else ""
+    return "" if not missing else (f"each numbered line of attnretrieval/equations/{equation}.py needs its formula; missing: "
+                                   + ", ".join(missing))
 
 
 def body(equation: str, language: str) -> str:
-    """Markdown that follows the derivation: code, gradient check, links."""
+    """Markdown that follows the derivation, with links as in its file: code, gradient check, course and tests."""
     return "\n".join(["", *_code(equation, language), *_check(equation, language), *_links(equation, language), ""])
 
 
@@ -63,7 +65,7 @@ def _code(equation: str, language: str) -> list[str]:
                 if function.__name__.endswith("_backward")}
     forward = [function for function in functions if function.__name__ in backward]
     rest = [thing for thing in here if thing not in forward and thing not in backward.values()]
-    formulas = "\n".join(BLOCK.findall(inspect.getdoc(file) + "\n")).strip("\n")
+    formulas = textwrap.dedent("\n".join(BLOCK.findall(inspect.getdoc(file) + "\n"))).strip("\n")
     lines = [f"## {say.code}", "", say.about_code.format(file=f"attnretrieval/equations/{equation}.py"), "",
              "```text", formulas, "```", ""]
     for function in forward:
@@ -85,13 +87,13 @@ def _check(equation: str, language: str) -> list[str]:
         rows = checked(name)
         options = any(row.options for row in rows)
         head = [say.case, *([say.options] if options else []), say.shapes, say.complex_step, say.difference, say.limit]
-        lines += [f"**`{name}`**", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+        lines += [f"**`{name}`**", "", "```{table}", ":class: check", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
         for row in rows:
             chosen_ = [f"`{row.options}`" if row.options else ""] if options else []
             cells = [row.label, *chosen_, row.shapes.replace("_", r"\_"), *(
                 f"{error:.1e}" for error in (row.complex_error, row.difference_error, row.limit))]
             lines.append(f"| {' | '.join(cells)} |")
-        lines.append("")
+        lines += ["```", ""]
     return lines
 
 
@@ -100,12 +102,12 @@ def _links(equation: str, language: str) -> list[str]:
     exercises: dict[str, list[str]] = {}
     for name, sheet in exercises_of(module(equation), language):
         exercises.setdefault(sheet.link, []).append(f"`{name}`")
-    test = Path("tests") / "equations" / f"test_{equation}.py"
+    test = f"tests/equations/test_{equation}.py"
     rows = {
-        say.lessons: "; ".join(lesson.link for lesson in lessons_of(equation, language)),
+        say.lessons: ", ".join(lesson.link for lesson in lessons_of(equation, language)),
         say.exercises: "; ".join(f"{link}: {', '.join(found)}" for link, found in exercises.items()),
-        say.test: f"`{test}`",
-        say.source: "{py:mod}`attnretrieval.equations.%s`" % equation,
+        say.test: f"[{test}](../../../{test})",
+        say.source: f"[attnretrieval/equations/{equation}.py](../../../attnretrieval/equations/{equation}.py)",
     }
     return [f"## {say.more}", "", *(f"- **{key}**: {value or say.none}" for key, value in rows.items())]
 
@@ -119,6 +121,7 @@ def index(language: str, derivations: dict[str, Path]) -> str:
         text = path.read_text(encoding="utf-8") if path.is_file() else f"# {name}"
         title = re.search(r"^# (.*)", text, re.MULTILINE)[1]
         formulas = [" ".join(formula.split()) for formula in DISPLAY.findall(text) if re.search(TAG % name, formula)]
-        lines += [f"* - [{title}]({name}.md)", "  - " + "\n    ".join(f"$${re.sub(TAG % name, '', f).strip()}$$\n" for f in formulas),
-                  "  - " + "; ".join(lesson.link for lesson in lessons_of(name, language))]
+        shown = "\n    ".join(f"$${re.sub(TAG % name, '', formula).strip()}$$\n" for formula in formulas)
+        lines += [f"* - [{title}]({name}.md)", f"  - {shown}",
+                  "  - " + ", ".join(lesson.link for lesson in lessons_of(name, language))]
     return "\n".join([*lines, "```", "", "```{toctree}", ":hidden:", "", *derivations, "```", ""])

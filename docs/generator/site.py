@@ -1,9 +1,11 @@
 """Which file becomes which page of a language's site, and where its links lead.
 
-    docs/<language>/start.md, docs/results.md           start, results          a page in docs/ gives way to one in docs/<language>/
+    docs/<language>/start.md, docs/results.md           start, results
     docs/<language>/derivations/softmax.md              equations/softmax       with what equations.py adds
     notebooks/<language>/2_self_attention.ipynb         lessons/2_self_attention
     made from the package alone                         equations/index, lessons/index, api/…
+
+A page in docs/ gives way to one of the same name in docs/<language>/.
 
 In a file a link leads to another file of the repository, so that it works on a code host too. Here it is turned into a link to
 that file's page; or to the place in the API reference, for a file of the package; or to a copy, for anything else.
@@ -15,14 +17,15 @@ import json
 import os
 import re
 import shutil
-from functools import cache, partial
+from collections.abc import Callable
+from functools import cached_property, partial
 from pathlib import Path
 
 from generator import course, equations, reference
 from generator.words import ENGLISH_ONLY, LANGUAGES, SPHINX_LANGUAGE
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCS = ROOT / "docs"
+THEME = ROOT / "docs" / "theme"
 LINK = re.compile(r"\[(?P<text>[^\[\]]*)\]\((?P<target>[^\s()]+)\)")
 FENCE = re.compile(r"(^ *(```+|~~~+).*?^ *\2 *$)", re.DOTALL | re.MULTILINE)
 NOTEBOOK, BOTH = ".ipynb", "glossary"                       # the glossary is in both languages at once
@@ -45,9 +48,9 @@ class Site:
         self.files = {path: path.stem for path in [*own, *shared]}
         self.files |= {path: f"equations/{name}" for name, path in self.derivations.items()}
         self.files |= {path: f"lessons/{path.stem}" for path in notebooks}
-        self.origins = {docname: path.relative_to(root).as_posix() for path, docname in self.files.items()}
+        self.origins = {self._page(path): path.relative_to(root).as_posix() for path in self.files}
 
-    @cache
+    @cached_property
     def made(self) -> dict[str, str]:
         """The pages without a file: docname.suffix → text."""
         lessons = course.index(self.language)
@@ -55,7 +58,7 @@ class Site:
                 **reference.pages(self.language)}
 
     def docnames(self) -> set[str]:
-        return {*self.files.values(), *(name.partition(".")[0] for name in self.made())}
+        return {*self.files.values(), *(name.partition(".")[0] for name in self.made)}
 
     def settings(self, others: tuple[str, ...]) -> dict:
         """What Sphinx is told besides conf.py. Each page links to its twin in the `others`."""
@@ -64,26 +67,29 @@ class Site:
 
     def write(self, folder: Path) -> None:
         """Write the sources of all pages into a folder, for Sphinx."""
-        for name, text in self.made().items():
-            self._put(folder / name, text)
+        shutil.copytree(THEME / "locale", folder / "locale")            # Sphinx compiles it there
+        for name, text in self.made.items():
+            _put(folder / name, text)
         for path, docname in self.files.items():
             if not path.is_file():
-                raise PageError(f"there is no {self.origins[docname]}: the equation {path.stem} needs its derivation there")
-            relink = partial(self.relink, path=path, docname=docname, folder=folder)
-            text = path.read_text(encoding="utf-8")
-            if path.suffix == NOTEBOOK:
-                self._put(folder / f"{docname}{NOTEBOOK}", _of_cells(text, relink))
-                continue
-            text = relink(text)
-            if docname.startswith("equations/"):
-                problem = equations.problem(path.stem, text)
-                if problem:
-                    raise PageError(f"{self.origins[docname]}: {problem}")
-                text += equations.body(path.stem, self.language)
-            elif path.parent == self.docs and path.stem != BOTH and ENGLISH_ONLY[self.language]:
-                title, _, rest = text.partition("\n")
-                text = f"{title}\n\n{ENGLISH_ONLY[self.language]}\n{rest}"
-            self._put(folder / f"{docname}.md", text)
+                raise PageError(f"write {path.relative_to(self.root)}: the equation {path.stem} needs its derivation there")
+            _put(folder / self._page(path), self._text(path, docname, folder))
+
+    def _text(self, path: Path, docname: str, folder: Path) -> str:
+        """What a file says, as a page."""
+        text = path.read_text(encoding="utf-8")
+        relink = partial(self.relink, path=path, docname=docname, folder=folder)
+        if path.suffix == NOTEBOOK:
+            return _of_cells(text, relink)
+        if docname.startswith("equations/"):
+            problem = equations.problem(path.stem, text)
+            if problem:
+                raise PageError(f"{path.relative_to(self.root)}: {problem}")
+            text += equations.body(path.stem, self.language)
+        elif path.parent == self.docs and path.stem != BOTH and ENGLISH_ONLY[self.language]:
+            title, _, rest = text.partition("\n")
+            text = f"{title}\n\n{ENGLISH_ONLY[self.language]}\n{rest}"
+        return relink(text)
 
     def relink(self, text: str, path: Path, docname: str, folder: Path) -> str:
         """The same Markdown, with its links as they are in the site."""
@@ -102,7 +108,7 @@ class Site:
             inside = goal.relative_to(self.root)
             if inside.parts[0] == "attnretrieval" and (goal.suffix == ".py" or (goal / "__init__.py").exists()):
                 module = ".".join(inside.with_suffix("").parts).removesuffix(".__init__")
-                return "{py:mod}`%s <%s>`" % (match["text"].replace("`", ""), module)
+                return f"{{py:mod}}`{match['text'].replace('`', '')} <{module}>`"
             if goal.is_dir():
                 raise PageError(f"{path.relative_to(self.root)} links to the folder {match['target']}; link to a file in it")
             copy = folder / "files" / inside
@@ -117,23 +123,24 @@ class Site:
 
     def page_of(self, goal: Path) -> str | None:
         """The page of a file of the repository, with its suffix; None where it has none."""
-        if goal in self.files:
-            return self.files[goal] + (NOTEBOOK if goal.suffix == NOTEBOOK else ".md")
         if goal in (self.root / "README.md", self.docs / "README.zh.md"):
             return "index.md"
-        home = self.docs / self.language                        # equations/softmax.md and api/index.md stand beside start.md
-        docname = goal.relative_to(home).with_suffix("").as_posix() if goal.is_relative_to(home) else ""
-        if docname in self.files.values():
-            return f"{docname}.md"
-        return next((name for name in self.made() if name.partition(".")[0] == docname), None)
+        if goal in self.files:
+            return self._page(goal)
+        home = self.docs / self.language                # what is made from the package stands beside start.md
+        wanted = goal.relative_to(home).with_suffix("").as_posix() if goal.is_relative_to(home) else None
+        return next((page for page in [*self.made, *self.origins] if page.rpartition(".")[0] == wanted), None)
 
-    @staticmethod
-    def _put(path: Path, text: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    def _page(self, path: Path) -> str:
+        return self.files[path] + path.suffix
 
 
-def _of_cells(notebook: str, relink) -> str:
+def _put(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _of_cells(notebook: str, relink: Callable[[str], str]) -> str:
     book = json.loads(notebook)
     for cell in book["cells"]:
         if cell["cell_type"] == "markdown":
