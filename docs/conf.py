@@ -11,6 +11,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 from generator import docstrings, doctrees, mathjax  # noqa: E402
 
 project = "attnretrieval"
+smartquotes = False                     # "..." is a part of a shape
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx.ext.mathjax"]
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb", ".ipynb": "myst-nb"}
 templates_path = ["theme/templates"]
@@ -49,6 +50,7 @@ mathjax_path = "mathjax/tex-chtml.js"
 
 def setup(app) -> None:
     app.connect("autodoc-process-docstring", docstrings.process)
+    app.connect("autodoc-process-signature", docstrings.show_alias)
     app.connect("autodoc-skip-member", docstrings.skip)
     app.connect("doctree-read", doctrees.let_tags_stand)
     app.connect("doctree-read", doctrees.join_chinese_lines)

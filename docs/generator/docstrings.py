@@ -14,6 +14,7 @@ from typing import Any
 
 CODE = re.compile(r"`([^`]+)`")
 SPECIAL = re.compile(r"([\\*_|`])")
+ALIAS = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
 INDENT = "   "
 
 
@@ -27,6 +28,11 @@ def process(app, what: str, name: str, thing: Any, options: Any, lines: list[str
 def skip(app, what: str, name: str, thing: Any, would_skip: bool, options: Any) -> bool | None:
     """The fields of a NamedTuple stand in its signature already."""
     return True if type(thing).__name__ == "_tuplegetter" else None
+
+
+def show_alias(app, what: str, name: str, thing: Any, options: Any, signature: str | None, returns: str | None) -> tuple:
+    """`Array` stands for the arrays of two packages: shown by its name, without what Python wraps around it."""
+    return tuple(text and ALIAS.sub(r"\1", text) for text in (signature, returns))
 
 
 def to_rst(lines: list[str]) -> list[str]:
