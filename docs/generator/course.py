@@ -1,7 +1,7 @@
 """Which lessons and exercises belong to an equation: read from the notebooks, so that no second list can go stale.
 
-A lesson belongs to the equations whose numbered lines it shows, `\\tag{attention (2)}`; to an equation that no lesson shows
-belong the lessons whose code imports it. An exercise belongs to the equation whose function it is named after.
+A lesson belongs to the equations whose numbered lines it shows, `\\tag{attention (2)}`, and to those that its code imports. An
+exercise belongs to the equation whose numbered lines it shows, and to the one whose function it is named after.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from generator.words import words
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 SHEET = "exercises"
+EXERCISE = re.compile(r"^## [^`\n]*`(\w+)\((?:.(?!^## ))*", re.DOTALL | re.MULTILINE)      # from one heading to the next
 
 
 class Notebook(NamedTuple):
@@ -56,19 +57,19 @@ def sheets(language: str) -> dict[int, Notebook]:
 
 
 def lessons_of(equation: str, language: str) -> list[Notebook]:
-    shown = re.compile(rf"\\tag\{{{equation}\b")
     used = re.compile(rf"attnretrieval\.equations(\.{equation} import| import {equation}\b)")
-    return ([lesson for lesson in lessons(language) if shown.search(lesson.text)]
-            or [lesson for lesson in lessons(language) if used.search(lesson.code)])
+    return [lesson for lesson in lessons(language) if _shows(lesson.text, equation) or used.search(lesson.code)]
 
 
 def exercises_of(module: ModuleType, language: str) -> list[tuple[str, Notebook]]:
     """Name and sheet."""
-    from attnretrieval.course.exercises import EXERCISES
+    equation = module.__name__.rpartition(".")[2]
+    return [(match[1], sheet) for sheet in sheets(language).values() for match in EXERCISE.finditer(sheet.text)
+            if getattr(vars(module).get(match[1]), "__module__", None) == module.__name__ or _shows(match[0], equation)]
 
-    of_lesson = sheets(language)
-    return [(name, of_lesson[exercise.lesson]) for name, exercise in EXERCISES.items()
-            if exercise.lesson in of_lesson and getattr(vars(module).get(name), "__module__", None) == module.__name__]
+
+def _shows(text: str, equation: str) -> bool:
+    return bool(re.search(rf"\\tag\{{{equation}\b", text))
 
 
 def index(language: str) -> str:

@@ -6,13 +6,13 @@ docstring as a formula with the same number, `\\tag{attention (2)}`.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import pkgutil
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -58,26 +58,32 @@ def body(equation: str, language: str) -> str:
 
 
 def _code(equation: str, language: str) -> list[str]:
-    say, file = words(language), module(equation)
-    here = [thing for thing in vars(file).values() if getattr(thing, "__module__", None) == file.__name__]
-    functions = [thing for thing in here if inspect.isfunction(thing) and not thing.__name__.startswith("_")]
-    backward = {function.__name__.removesuffix("_backward"): function for function in functions
-                if function.__name__.endswith("_backward")}
-    forward = [function for function in functions if function.__name__ in backward]
-    rest = [thing for thing in here if thing not in forward and thing not in backward.values()]
-    formulas = textwrap.dedent("\n".join(BLOCK.findall(inspect.getdoc(file) + "\n"))).strip("\n")
+    say, parts = words(language), _parts(module(equation))
+    formulas = textwrap.dedent("\n".join(BLOCK.findall(inspect.getdoc(module(equation)) + "\n"))).strip("\n")
     lines = [f"## {say.code}", "", say.about_code.format(file=f"attnretrieval/equations/{equation}.py"), "",
              "```text", formulas, "```", ""]
-    for function in forward:
-        lines += [f"### {say.forward_backward.format(forward=function.__name__)}", "",
-                  *_python(function, backward[function.__name__])]
-    if rest:
-        lines += [*([f"### {say.rest}", ""] if forward else []), *_python(*rest)]
-    return lines
+    passes = [(name, f"{name}_backward") for name in parts if f"{name}_backward" in parts]
+    for forward, backward in passes:
+        lines += [f"### {say.forward_backward.format(forward=forward)}", "", *_python(parts.pop(forward), parts.pop(backward))]
+    if passes and parts:
+        lines += [f"### {say.rest}", ""]
+    return lines + (_python(*parts.values()) if parts else [])
 
 
-def _python(*things: Callable) -> list[str]:
-    return ["```python", "\n\n\n".join(inspect.getsource(thing).rstrip() for thing in things), "```", ""]
+def _parts(file: ModuleType) -> dict[str, str]:
+    """Name → source, of everything in a file below its imports."""
+    source = inspect.getsource(file)
+    lines = source.splitlines()
+    parts = {}
+    for node in ast.parse(source).body:
+        if not isinstance(node, ast.Expr | ast.Import | ast.ImportFrom):
+            name = getattr(node, "name", "") or ast.unparse(node)
+            parts[name] = "\n".join(lines[node.lineno - 1:node.end_lineno])
+    return parts
+
+
+def _python(*parts: str) -> list[str]:
+    return ["```python", "\n\n\n".join(parts), "```", ""]
 
 
 def _check(equation: str, language: str) -> list[str]:
@@ -89,8 +95,8 @@ def _check(equation: str, language: str) -> list[str]:
         head = [say.case, *([say.options] if options else []), say.shapes, say.complex_step, say.difference, say.limit]
         lines += [f"**`{name}`**", "", "```{table}", ":class: check", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
         for row in rows:
-            chosen_ = [f"`{row.options}`" if row.options else ""] if options else []
-            cells = [row.label, *chosen_, row.shapes.replace("_", r"\_"), *(
+            choice = [f"`{row.options}`" if row.options else ""] if options else []
+            cells = [row.label, *choice, row.shapes.replace("_", r"\_"), *(
                 f"{error:.1e}" for error in (row.complex_error, row.difference_error, row.limit))]
             lines.append(f"| {' | '.join(cells)} |")
         lines += ["```", ""]

@@ -103,8 +103,8 @@ class Site:
             if page:
                 page = os.path.relpath(page, here or ".") + (f"#{anchor}" if anchor else "")
                 return f"[{match['text']}]({page})"
-            if not goal.exists():
-                raise PageError(f"{path.relative_to(self.root)} links to {match['target']}, which does not exist")
+            if not goal.exists() or not goal.is_relative_to(self.root):
+                raise PageError(f"{path.relative_to(self.root)} links to {match['target']}, which is no file of the repository")
             inside = goal.relative_to(self.root)
             if inside.parts[0] == "attnretrieval" and (goal.suffix == ".py" or (goal / "__init__.py").exists()):
                 module = ".".join(inside.with_suffix("").parts).removesuffix(".__init__")

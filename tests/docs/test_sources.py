@@ -82,7 +82,7 @@ def test_a_link_of_the_repository_becomes_a_link_of_the_site(small, link, become
 
 
 def test_a_link_to_nothing_names_its_page(small):
-    with pytest.raises(PageError, match="docs/en/start.md links to nowhere.md, which does not exist"):
+    with pytest.raises(PageError, match="docs/en/start.md links to nowhere.md, which is no file of the repository"):
         small("[x](nowhere.md)")
 
 
