@@ -17,6 +17,8 @@ import os
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -32,7 +34,7 @@ CHOICE = """<!doctype html>
 
 
 def build(language: str, others: tuple[str, ...], out: Path) -> bool:
-    """Build the site of one language in `out`/language; True where Sphinx had nothing to say."""
+    """Build the site of one language in `out`/language; True where Sphinx had nothing to say. Once in a process."""
     from generator.site import Site
     from sphinx.application import Sphinx
     from sphinx.util.console import nocolor
@@ -79,15 +81,17 @@ def main() -> int:
     from generator.site import LANGUAGES, PageError
 
     languages = (arguments.language,) if arguments.language else tuple(LANGUAGES)
-    right = True
-    for language in languages:
-        started = time.perf_counter()
+    started = time.perf_counter()
+    with ProcessPoolExecutor(len(languages), get_context("spawn")) as pool:
+        sites = [pool.submit(build, language, tuple(set(languages) - {language}), arguments.out) for language in languages]
         try:
-            right &= build(language, tuple(set(languages) - {language}), arguments.out)
+            right = all([site.result() for site in sites])
         except PageError as error:
             print(error, file=sys.stderr)
             return 1
-        print(f"{arguments.out / language / 'index.html'}: {time.perf_counter() - started:.0f} s")
+    for language in languages:
+        print(arguments.out / language / "index.html")
+    print(f"{time.perf_counter() - started:.0f} s")
     if len(languages) > 1:
         links = " · ".join(f'<a href="{key}/index.html" lang="{key}">{name}</a>' for key, name in LANGUAGES.items())
         (arguments.out / "index.html").write_text(CHOICE.format(links=links), encoding="utf-8")

@@ -6,8 +6,7 @@ import re
 
 from docutils import nodes
 
-CHINESE = "[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
-BREAK = re.compile(rf"(?<={CHINESE})\n(?={CHINESE})")
+CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
 
 
 def let_tags_stand(app, doctree: nodes.document) -> None:
@@ -20,7 +19,9 @@ def let_tags_stand(app, doctree: nodes.document) -> None:
 
 
 def join_chinese_lines(app, doctree: nodes.document) -> None:
-    """A line break in a source would be shown as a space, which Chinese has not."""
-    for text in list(doctree.findall(nodes.Text)):
-        if BREAK.search(text) and not isinstance(text.parent, nodes.literal_block):
-            text.parent.replace(text, nodes.Text(BREAK.sub("", text)))
+    """A line break of a source, which is a node of its own, would be shown as a space: Chinese has none."""
+    for line_break in [text for text in doctree.findall(nodes.Text) if text == "\n"]:
+        line, at = line_break.parent.children, line_break.parent.index(line_break)
+        before, after = ("".join(node.astext() for node in side) for side in (line[:at], line[at + 1:]))
+        if CHINESE.match(before[-1:]) and CHINESE.match(after[:1]):
+            line_break.parent.remove(line_break)

@@ -126,7 +126,8 @@ def index(language: str, derivations: dict[str, Path]) -> str:
     for name, path in derivations.items():
         text = path.read_text(encoding="utf-8") if path.is_file() else f"# {name}"
         title = re.search(r"^# (.*)", text, re.MULTILINE)[1]
-        formulas = [" ".join(formula.split()) for formula in DISPLAY.findall(text) if re.search(TAG % name, formula)]
+        every = [" ".join(formula.split()) for formula in DISPLAY.findall(text)]
+        formulas = [formula for formula in every if re.search(TAG % name, formula)] or every[:1]
         shown = "\n    ".join(f"$${re.sub(TAG % name, '', formula).strip()}$$\n" for formula in formulas)
         lines += [f"* - [{title}]({name}.md)", f"  - {shown}",
                   "  - " + ", ".join(lesson.link for lesson in lessons_of(name, language))]
