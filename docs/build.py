@@ -35,10 +35,12 @@ CHOICE = """<!doctype html>
 
 def build(language: str, others: tuple[str, ...], out: Path) -> bool:
     """Build the site of one language in `out`/language; True where Sphinx had nothing to say. Once in a process."""
+    import jieba
     from generator.site import Site
     from sphinx.application import Sphinx
     from sphinx.util.console import nocolor
 
+    jieba.setLogLevel("WARNING")
     if not sys.stderr.isatty():
         nocolor()
     site = Site(language)

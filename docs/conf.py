@@ -16,7 +16,6 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx.ex
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb", ".ipynb": "myst-nb"}
 templates_path = ["theme/templates"]
 locale_dirs = ["locale"]
-exclude_patterns = ["files"]            # what pages link to and what is no page
 
 # pages in Markdown, and notebooks with the outputs that they have
 myst_enable_extensions = ["dollarmath"]

@@ -8,7 +8,8 @@
 A page in docs/ gives way to one of the same name in docs/<language>/.
 
 In a file a link leads to another file of the repository, so that it works on a code host too. Here it is turned into a link to
-that file's page; or to the place in the API reference, for a file of the package; or to a copy, for anything else.
+that file's page, in the other language's site where it is one of that; or to the place in the API reference, for a file of the
+package; or to a copy, for anything else.
 """
 
 from __future__ import annotations
@@ -57,12 +58,17 @@ class Site:
         return {"equations/index.md": equations.index(self.language, self.derivations), "lessons/index.md": lessons,
                 **reference.pages(self.language)}
 
+    @cached_property
+    def twins(self) -> dict[str, Site]:
+        """The same site in the other languages."""
+        return {language: Site(language, self.root) for language in LANGUAGES if language != self.language}
+
     def docnames(self) -> set[str]:
         return {*self.files.values(), *(name.partition(".")[0] for name in self.made)}
 
     def settings(self, others: tuple[str, ...]) -> dict:
         """What Sphinx is told besides conf.py. Each page links to its twin in the `others`."""
-        twins = {language: (LANGUAGES[language], sorted(Site(language, self.root).docnames())) for language in others}
+        twins = {language: (LANGUAGES[language], sorted(self.twins[language].docnames())) for language in others}
         return {"language": SPHINX_LANGUAGE[self.language], "html_context": {"twins": twins}}
 
     def write(self, folder: Path) -> None:
@@ -103,6 +109,11 @@ class Site:
             if page:
                 page = os.path.relpath(page, here or ".") + (f"#{anchor}" if anchor else "")
                 return f"[{match['text']}]({page})"
+            for language, twin in self.twins.items():
+                page = twin.page_of(goal)
+                if page:
+                    address = f"../{'../' * docname.count('/')}{language}/{page.rpartition('.')[0]}.html"
+                    return f'<a href="{address}" hreflang="{language}">{match["text"]}</a>'
             if not goal.exists() or not goal.is_relative_to(self.root):
                 raise PageError(f"{path.relative_to(self.root)} links to {match['target']}, which is no file of the repository")
             inside = goal.relative_to(self.root)

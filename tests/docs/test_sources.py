@@ -73,6 +73,7 @@ def small(tmp_path):
     ("[api](api/index.md)", "[api](api/index.rst)"),
     ("[`model.py`](../../attnretrieval/model.py)", "{py:mod}`model.py <attnretrieval.model>`"),
     ("[t](../../tests/test_model.py)", "[t](files/tests/test_model.py)"),
+    ("[中文](../zh/derivations/softmax.md)", '<a href="../zh/equations/softmax.html" hreflang="zh">中文</a>'),
     ("[web](https://example.org/x.md)", "[web](https://example.org/x.md)"),
     ("[here](#part)", "[here](#part)"),
     ("```\n[t](nowhere.md)\n```", "```\n[t](nowhere.md)\n```"),
