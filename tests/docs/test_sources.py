@@ -9,6 +9,7 @@ import pytest
 from generator import equations
 from generator.site import PageError, Site
 
+from attnretrieval.course.session import session
 from tests.docs.conftest import DOCS, LANGUAGES
 
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -33,6 +34,7 @@ def test_a_derivation_has_its_parts_and_the_same_example_in_both_languages(equat
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(DOCS).as_posix())
 def test_the_examples_of_a_page_hold(page):
+    session.exercises.clear()               # hints start with the first
     lines = "\n".join(examples(page.read_text(encoding="utf-8")))
     test = doctest.DocTestParser().get_doctest(lines, {}, page.stem, str(page), 0)
     said: list[str] = []
