@@ -42,7 +42,7 @@ html_static_path = ["theme/static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_copyright = False
-html_use_index = False
+html_use_index = html_domain_indices = False
 
 # formulas, without the network
 mathjax_path = "mathjax/tex-chtml.js"
