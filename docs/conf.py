@@ -8,7 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from generator import docstrings, doctrees, mathjax  # noqa: E402
+from generator import docstrings, doctrees, mathjax, search  # noqa: E402
 
 project = "attnretrieval"
 smartquotes = False                     # "..." is a part of a shape
@@ -49,6 +49,7 @@ mathjax_path = "mathjax/tex-chtml.js"
 
 
 def setup(app) -> None:
+    app.add_search_language(search.Chinese)
     app.connect("autodoc-process-docstring", docstrings.process)
     app.connect("autodoc-process-signature", docstrings.show_alias)
     app.connect("autodoc-skip-member", docstrings.skip)

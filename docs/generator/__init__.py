@@ -7,6 +7,7 @@
     reference       the pages of the API
     docstrings      docstrings of plain text, in the form that Sphinx reads
     doctrees        what is changed after Sphinx has read a page: numbers beside formulas, line breaks in Chinese
+    search          the search of the Chinese site
     mathjax         the files of MathJax that a site needs
     words           what the generated pages say, in both languages
 """

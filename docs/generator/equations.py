@@ -122,7 +122,7 @@ def index(language: str, derivations: dict[str, Path]) -> str:
     """The page of all equations: a table with formulas and lessons."""
     say = words(language)
     lines = [f"# {say.equations}", "", say.about_equations, "", "```{list-table}", ":header-rows: 1", ":widths: 20 55 25", "",
-             f"* - {say.equation}", f"  - {say.formula}", f"  - {say.lesson}"]
+             f"* - {say.equation}", f"  - {say.formula}", f"  - {say.lessons}"]
     for name, path in derivations.items():
         text = path.read_text(encoding="utf-8") if path.is_file() else f"# {name}"
         title = re.search(r"^# (.*)", text, re.MULTILINE)[1]

@@ -68,7 +68,7 @@ class Site:
 
     def settings(self, others: tuple[str, ...]) -> dict:
         """What Sphinx is told besides conf.py. Each page links to its twin in the `others`."""
-        twins = {language: (LANGUAGES[language], sorted({*self.twins[language].docnames(), "search"})) for language in others}
+        twins = {language: (LANGUAGES[language], sorted(self.twins[language].docnames())) for language in others}
         return {"language": SPHINX_LANGUAGE[self.language], "html_context": {"twins": twins}}
 
     def write(self, folder: Path) -> None:

@@ -41,8 +41,8 @@ class Words(NamedTuple):
 
 ENGLISH = Words(
     equations="Equations",
-    equation="equation",
-    formula="formula",
+    equation="Equation",
+    formula="Formula",
     about_equations="Each equation has a file in the package and a page here: what it is for, its formula, the derivation "
                     "of its gradient, an example by hand, the code of both passes and the check of the gradient.",
     code="Code",
