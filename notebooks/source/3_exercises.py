@@ -41,8 +41,8 @@ def attention(Q, K, V, key_mask=None):
 # %% [markdown] lang="en"
 # ## 1 · `cross_attention(H, H_other, key_mask=None) -> C`
 #
-# $$A = \mathrm{softmax}(H H_{other}^\top / \sqrt d) \tag{cross_attention (1)}$$
-# $$C = A H_{other} \tag{cross_attention (2)}$$
+# $$A = \mathrm{softmax}(H H_{other}^\top / \sqrt d) \tag{cross-attention (1)}$$
+# $$C = A H_{other} \tag{cross-attention (2)}$$
 #
 # `H` has shape $(\ldots, n, d)$: those who look. `H_other` has shape $(\ldots, m, d)$: those who are looked at. `C` is $(\ldots, n, d)$, one context
 # for each who looks. `key_mask` is `None` or $(\ldots, m)$, `True` = a real token of `H_other`.
@@ -52,8 +52,8 @@ def attention(Q, K, V, key_mask=None):
 # %% [markdown] lang="zh"
 # ## 1 · `cross_attention(H, H_other, key_mask=None) -> C`
 #
-# $$A = \mathrm{softmax}(H H_{other}^\top / \sqrt d) \tag{cross_attention (1)}$$
-# $$C = A H_{other} \tag{cross_attention (2)}$$
+# $$A = \mathrm{softmax}(H H_{other}^\top / \sqrt d) \tag{cross-attention (1)}$$
+# $$C = A H_{other} \tag{cross-attention (2)}$$
 #
 # `H` 的形状是 $(\ldots, n, d)$,是看的一方;`H_other` 是 $(\ldots, m, d)$,是被看的一方。`C` 是 $(\ldots, n, d)$,看的一方每个词元得到一个上下文。
 # `key_mask` 是 `None` 或形状 $(\ldots, m)$,`True` 表示 `H_other` 的真实词元。

@@ -40,8 +40,8 @@ from attnretrieval.course import check, hint, progress
 #
 # The forward brought every caption vector $G_t\,(C, d)$ and every image vector $G_v\,(I, d)$ to length 1, and compared all with all:
 #
-# $$\hat T = r_t \circ G_t, \quad \hat V = r_v \circ G_v, \quad r = 1 / \text{length} \tag{cosine.cosine_similarity (1)}$$
-# $$S = \hat T\, \hat V^\top \tag{cosine.cosine_similarity (2)}$$
+# $$\hat T = r_t \circ G_t, \quad \hat V = r_v \circ G_v, \quad r = 1 / \text{length} \tag{cosine.cosine-similarity (1)}$$
+# $$S = \hat T\, \hat V^\top \tag{cosine.cosine-similarity (2)}$$
 #
 # `cache` holds `T_hat` $(C, d)$, `V_hat` $(I, d)$, `r_t` $(C, 1)$ and `r_v` $(I, 1)$. Given `d_S` $(C, I)$, return both gradients as a tuple.
 #
@@ -54,8 +54,8 @@ from attnretrieval.course import check, hint, progress
 #
 # 前向把每个描述向量 $G_t\,(C, d)$ 和图像向量 $G_v\,(I, d)$ 的长度变成 1,再两两比较:
 #
-# $$\hat T = r_t \circ G_t, \quad \hat V = r_v \circ G_v, \quad r = 1 / \text{长度} \tag{cosine.cosine_similarity (1)}$$
-# $$S = \hat T\, \hat V^\top \tag{cosine.cosine_similarity (2)}$$
+# $$\hat T = r_t \circ G_t, \quad \hat V = r_v \circ G_v, \quad r = 1 / \text{长度} \tag{cosine.cosine-similarity (1)}$$
+# $$S = \hat T\, \hat V^\top \tag{cosine.cosine-similarity (2)}$$
 #
 # `cache` 里有 `T_hat` $(C, d)$、`V_hat` $(I, d)$、`r_t` $(C, 1)$、`r_v` $(I, 1)$。给定 `d_S` $(C, I)$,用元组返回两个梯度。
 #
@@ -117,10 +117,10 @@ check("triplet_loss", triplet_loss)
 # %% [markdown] lang="en"
 # ## 3 · `info_nce(S, log_temperature, positives) -> L`
 #
-# $$Z = S / \tau, \qquad \tau = e^{l} \tag{info_nce (1)}$$
-# $$L_t = \text{mean over captions of } -\sum_i Y_{ci} \log P_{ci}, \qquad P = \mathrm{softmax}(Z) \text{ along the images} \tag{info_nce (3)}$$
+# $$Z = S / \tau, \qquad \tau = e^{l} \tag{info-nce (1)}$$
+# $$L_t = \text{mean over captions of } -\sum_i Y_{ci} \log P_{ci}, \qquad P = \mathrm{softmax}(Z) \text{ along the images} \tag{info-nce (3)}$$
 # $$L_v = \text{mean over images of } -\sum_c X_{ci} \log R_{ci}, \qquad R = \mathrm{softmax}(Z) \text{ along the captions}$$
-# $$L = (L_t + L_v) / 2 \tag{info_nce (4)}$$
+# $$L = (L_t + L_v) / 2 \tag{info-nce (4)}$$
 #
 # $l$ is `log_temperature`. $Y$ is `positives` with each row divided by its sum, $X$ with each column divided by its sum. Every row and column has a right answer.
 #
@@ -131,10 +131,10 @@ check("triplet_loss", triplet_loss)
 # %% [markdown] lang="zh"
 # ## 3 · `info_nce(S, log_temperature, positives) -> L`
 #
-# $$Z = S / \tau, \qquad \tau = e^{l} \tag{info_nce (1)}$$
-# $$L_t = -\sum_i Y_{ci} \log P_{ci} \text{ 对描述求平均}, \qquad P = \mathrm{softmax}(Z) \text{(沿图像)} \tag{info_nce (3)}$$
+# $$Z = S / \tau, \qquad \tau = e^{l} \tag{info-nce (1)}$$
+# $$L_t = -\sum_i Y_{ci} \log P_{ci} \text{ 对描述求平均}, \qquad P = \mathrm{softmax}(Z) \text{(沿图像)} \tag{info-nce (3)}$$
 # $$L_v = -\sum_c X_{ci} \log R_{ci} \text{ 对图像求平均}, \qquad R = \mathrm{softmax}(Z) \text{(沿描述)}$$
-# $$L = (L_t + L_v) / 2 \tag{info_nce (4)}$$
+# $$L = (L_t + L_v) / 2 \tag{info-nce (4)}$$
 #
 # $l$ 就是 `log_temperature`。$Y$ 是 `positives` 的每行除以该行之和,$X$ 是每列除以该列之和。每行每列都有正确答案。
 #
