@@ -518,7 +518,7 @@ for name in NAMES[:2]:
 # The ceiling reaches 100 within the first ten: from there on, more candidates can only add wrong ones. Whether reranking *helps* is another
 # matter: it mends some and breaks others, and the two clearest failures of 5.3 stay. The paired part alone falls far: the more
 # candidates there are, the more wrong ones it finds to its liking. The index guards it from these, and so does
-# the cosine that is added. On Flickr30k photographs, with a model trained for it, the rsum (R@1, R@5 and R@10 of both
+# the cosine that is added. On Flickr8k photographs, with a model trained for it, the rsum (R@1, R@5 and R@10 of both
 # directions added) went from 296.0 to 305.7 by reranking 50 (docs/results.md). Measure it; do not assume it.
 #
 # ## 5.5 Does attention look where the word is?
@@ -533,7 +533,7 @@ for name in NAMES[:2]:
 
 # %% [markdown] lang="zh"
 # 上限在前十名之内就到了 100:再往后,多出来的候选只会是错的。至于重排有没有*用*,是另一回事:它修好了一些,也弄坏了一些,5.3 节里最明显的两个失败依然如故。只用
-# 成对的部分,成绩掉得厉害:候选一多,它看得顺眼的错图也多。索引替它挡住了这些,加上去的余弦也是。在 Flickr30k 照片上,用专门为此训练的模型,重排 50 个使 rsum(两个方向的 R@1、R@5、R@10 之和)从 296.0
+# 成对的部分,成绩掉得厉害:候选一多,它看得顺眼的错图也多。索引替它挡住了这些,加上去的余弦也是。在 Flickr8k 照片上,用专门为此训练的模型,重排 50 个使 rsum(两个方向的 R@1、R@5、R@10 之和)从 296.0
 # 升到 305.7,见 docs/results.md。要测量,不要想当然。
 #
 # ## 5.5 注意力看的是词所指的地方吗?
