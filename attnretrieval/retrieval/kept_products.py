@@ -1,0 +1,64 @@
+"""What a gate multiplies with its weights for an item of the gallery, kept from one search to the next.
+
+A rerank by a gate needs X = -(H W_1 + b)/2 and Y = -(H W_2)/2 of every candidate (fast/pairs_gate_list.py): two products that
+take most of its time and depend on the item and the weights alone. They are computed when an item is a candidate for the first
+time. An item takes 2 · tokens · d numbers, twice what its tokens take. Beyond `limit` bytes those leave that were asked for
+longest ago.
+
+Products belong to the weights that made them: every call compares these with the model's, a copy of them number by number, and
+forgets everything where one differs. So neither another model nor a step of training in place meets an old product.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from threading import Lock
+
+import numpy as np
+
+from attnretrieval.fast.pairs_gate_list import serves
+from attnretrieval.fast.pairs_packed import lengths_of, pack, real_tokens, segments_of
+from attnretrieval.fast.pairs_sides import fusion_weights, gate_products
+from attnretrieval.model import Encoded, Model
+
+
+class KeptProducts:
+    """Those of one side of a gallery, "t" or "v"."""
+
+    def __init__(self, side: str, limit: int) -> None:
+        self.side = side
+        self.limit = limit
+        self.bytes = 0
+        self._weights: list[np.ndarray] = []
+        self._of: OrderedDict[int, np.ndarray] = OrderedDict()      # item to (2, tokens, d), the latest last
+        self._lock = Lock()
+
+    def of(self, model: Model, ids: np.ndarray, items: Encoded) -> dict[str, np.ndarray] | None:
+        """`products` of model.score_pairs for these items, whose numbers in the gallery are `ids`; None where it needs none."""
+        if not (self.limit and serves(model)):
+            return None
+        numbers = ids.tolist()
+        with self._lock:
+            self._forget_those_of_other_weights(model)
+            new = [place for place, number in enumerate(numbers) if number not in self._of]
+            if new:
+                self._compute(model, [numbers[place] for place in new], items.take(new))
+            for number in numbers:
+                self._of.move_to_end(number)
+            found = np.concatenate([self._of[number] for number in numbers], axis=1)
+            while self.bytes > self.limit:
+                self.bytes -= self._of.popitem(last=False)[1].nbytes
+        return {self.side: found}
+
+    def _compute(self, model: Model, numbers: list[int], items: Encoded) -> None:
+        products = np.stack(gate_products(model, self.side, pack(items.H, real_tokens(items.mask))))
+        for number, segment in zip(numbers, segments_of(lengths_of(items.mask)), strict=True):
+            self._of[number] = products[:, segment].copy()          # of its own, so that it can leave alone
+            self.bytes += self._of[number].nbytes
+
+    def _forget_those_of_other_weights(self, model: Model) -> None:
+        weights = fusion_weights(model.parameters, self.side)
+        if not all(map(np.array_equal, self._weights, weights)) or not self._weights:
+            self._weights = [w.copy() for w in weights]
+            self._of.clear()
+            self.bytes = 0
