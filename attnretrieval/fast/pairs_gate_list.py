@@ -18,9 +18,11 @@ X and Y are copied once for all of them. A candidate is in one pair, where those
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from attnretrieval.backend import Array, module_of
+from attnretrieval.blocks import spans
 from attnretrieval.equations.axes import swap
 from attnretrieval.equations.cosine import l2_normalise
 from attnretrieval.fast import pairs_fused
@@ -32,6 +34,8 @@ from attnretrieval.fast.pairs_sides import prepare_listed
 
 if TYPE_CHECKING:
     from attnretrieval.model import Model
+
+CHUNK = 65_536                      # numbers in D that are worked on at once: they stay in the cache
 
 
 def serves(model: Model) -> bool:
@@ -48,26 +52,37 @@ def gated_score(model: Model, A: PairAttention, t: BlockSide, v: BlockSide) -> t
 
 
 def _fused(A: Array, query: BlockSide, key: BlockSide, pooling: str) -> Array:
-    """g (keys, queries, d): the pooled vector of each query item for each key item."""
+    """g (keys, queries, d): the pooled vector of each query item for each key item, a few items at a time."""
+    queries, keys, d = query.group.segments, key.group.segments, query.offset.shape[-1]
+    g = module_of(A).empty((len(keys), len(queries), d), query.base.dtype)
+    longest = max((segment.stop - segment.start for segment in queries), default=0)
+    few = CHUNK // max(1, longest * d) if pooling == "mean" else len(queries)      # other poolings want the whole group
+    for some in spans(len(queries), max(1, few)):
+        rows = slice(queries[some][0].start, queries[some][-1].stop)
+        H, X, mean = query.offset[rows], query.base[0, rows], query.group.mean[some, rows]
+        for others in spans(len(keys), max(1, CHUNK // max(1, H.size))):
+            D = _share_of_context(A[rows], H, X, key, keys[others])
+            if pooling == "mean":
+                g[others, some] = 0.5 * (mean @ D) + mean @ H          # (5)
+            else:
+                D *= 0.5
+                g[others] = POOLINGS[pooling][0](D, query)             # (4), where H is the offset
+    return g
+
+
+def _share_of_context(A: Array, H: Array, X: Array, key: BlockSide, keys: Sequence[slice]) -> Array:
+    """D ∘ p (keys, R, d) of query tokens H with these items of the other side."""
     xp = module_of(A)
-    H, H_other, X, Y_other = query.offset, key.offset, query.base[0], key.values[0]
-    D, B = xp.empty((2, len(key.group.segments), *H.shape), X.dtype)
-    for j, segment in enumerate(key.group.segments):
-        xp.matmul(A[:, segment], H_other[segment], out=D[j])
-        xp.matmul(A[:, segment], Y_other[segment], out=B[j])
+    D, p = xp.empty((2, len(keys), *H.shape), H.dtype)
+    for j, segment in enumerate(keys):
+        xp.matmul(A[:, segment], key.offset[segment], out=D[j])
+        xp.matmul(A[:, segment], key.values[0, segment], out=p[j])
     D -= H
-    B += X                                                             # (2)
-    p = xp.tanh(B, out=B)
+    p += X                                                             # (2)
+    xp.tanh(p, out=p)
     p += 1                                                             # (3)
     D *= p
-    if pooling != "mean":
-        D *= 0.5
-        return POOLINGS[pooling][0](D, query)                          # (4): H is the offset there
-    g = xp.empty((len(D), len(query.group.segments), D.shape[-1]), D.dtype)
-    for a, segment in enumerate(query.group.segments):
-        share = query.group.mean[a, segment]
-        g[:, a] = 0.5 * (share @ D[:, segment]) + share @ H[segment]   # (5)
-    return g
+    return D
 
 
 GATED = Listed(prepare_listed, gated_score)

@@ -50,6 +50,10 @@ class KeptProducts:
                 self.bytes -= self._of.popitem(last=False)[1].nbytes
         return {self.side: found}
 
+    def forget(self) -> None:
+        self._of.clear()
+        self.bytes = 0
+
     def _compute(self, model: Model, numbers: list[int], items: Encoded) -> None:
         products = np.stack(gate_products(model, self.side, pack(items.H, real_tokens(items.mask))))
         for number, segment in zip(numbers, segments_of(lengths_of(items.mask)), strict=True):
@@ -58,7 +62,6 @@ class KeptProducts:
 
     def _forget_those_of_other_weights(self, model: Model) -> None:
         weights = fusion_weights(model.parameters, self.side)
-        if not all(map(np.array_equal, self._weights, weights)) or not self._weights:
+        if not (self._weights and all(map(np.array_equal, self._weights, weights))):
             self._weights = [w.copy() for w in weights]
-            self._of.clear()
-            self.bytes = 0
+            self.forget()
