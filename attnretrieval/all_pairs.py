@@ -93,7 +93,8 @@ def score_matrix_backward(model: Model, d_S: Array, cache: ScoreMatrixCache, gra
 
 
 def score_pairs(
-    model: Model, texts: Encoded, images: Encoded, t_index: Array, v_index: Array, products: dict[str, Array] | None = None
+    model: Model, texts: Encoded, images: Encoded, t_index: Array, v_index: Array,
+    products: dict[str, list[Array]] | None = None,
 ) -> Array:
     """s(t, v) of texts[t_index[p]] with images[v_index[p]], for a list of P pairs: (P,).
 

@@ -225,7 +225,7 @@ class Model:
         return all_pairs.score_matrix(self, texts, images)
 
     def score_pairs(
-        self, texts: Encoded, images: Encoded, t_index: Array, v_index: Array, products: dict[str, Array] | None = None
+        self, texts: Encoded, images: Encoded, t_index: Array, v_index: Array, products: dict[str, list[Array]] | None = None
     ) -> Array:
         """s(t, v) of texts[t_index[p]] with images[v_index[p]]: (P,). `products`: from retrieval/kept_products.py."""
         return all_pairs.score_pairs(self, texts, images, t_index, v_index, products)

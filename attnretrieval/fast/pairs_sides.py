@@ -11,12 +11,11 @@ to that of the other side, which takes them as context.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from attnretrieval.backend import Array, module_of
 from attnretrieval.equations.axes import swap
-from attnretrieval.equations.cosine import l2_normalise, l2_normalise_backward
+from attnretrieval.equations.cosine import L2Cache, l2_normalise, l2_normalise_backward
 from attnretrieval.fast.pairs_blocks import Side
 from attnretrieval.fast.pairs_packed import BlockSide, lengths_of, pack, real_tokens, unpack
 
@@ -29,42 +28,20 @@ OTHER = {"t": "v", "v": "t"}
 
 def prepare(model: Model, side: str, items: Encoded, often: bool) -> Side:
     """The texts (`side` "t") or the images ("v"); `often`: for all pairs of a matrix, whose backward wants values_T."""
-    found = _side(model, side, items, _maps)
-    values_T = module_of(found.H).ascontiguousarray(swap(found.whole.values)) if often else None
-    return found._replace(whole=found.whole._replace(values_T=values_T))
-
-
-def prepare_listed(model: Model, side: str, items: Encoded, often: bool, products: dict[str, Array] | None = None) -> Side:
-    """The same for pairs_gate_list.py: base = X, values = Y, offset = H. `products`: (X, Y) of a side where they are there."""
-    def maps(model: Model, side: str, H: Array) -> tuple[Array, Array, Array]:
-        X, Y = gate_products(model, side, H) if side not in (products or {}) else products[side]
-        return X[None], Y[None], H
-
-    return _side(model, side, items, maps)
-
-
-def gate_products(model: Model, side: str, H: Array, out: tuple[Array, Array] | None = None) -> tuple[Array, Array]:
-    """X = -(H W_1 + b)/2 and Y = -(H W_2)/2 of the tokens H (R, d): all that a gate multiplies with weights."""
-    xp = module_of(H)
-    W_1, b, W_2 = fusion_weights(model.parameters, side)
-    X, Y = xp.empty((2, *H.shape), H.dtype) if out is None else out
-    xp.matmul(H, -0.5 * W_1, out=X)
-    xp.matmul(H, -0.5 * W_2, out=Y)
-    X -= 0.5 * b
-    return X, Y
-
-
-def _side(model: Model, side: str, items: Encoded, maps: Callable[..., tuple[Array, Array, Array | None]]) -> Side:
     rows, lengths = real_tokens(items.mask), lengths_of(items.mask)
     H = pack(items.H, rows)
-    normalised = None
-    if model.config.cross_logits == "cosine":
-        tokens, normalised = l2_normalise(H)
-    else:
-        tokens = H * (1 / math.sqrt(H.shape[-1])) if side == "t" else H
-    base, values, offset = maps(model, side, H)
+    tokens, normalised = logit_tokens(model, side, H)
+    base, values, offset = _maps(model, side, H)
     u = model.parameters.under(f"pool_{side}").get("u")
-    return Side(BlockSide(None, tokens, base, values, None, offset, u), lengths, H, rows, items.H.shape, normalised)
+    values_T = module_of(H).ascontiguousarray(swap(values)) if often else None
+    return Side(BlockSide(None, tokens, base, values, values_T, offset, u), lengths, H, rows, items.H.shape, normalised)
+
+
+def logit_tokens(model: Model, side: str, H: Array) -> tuple[Array, L2Cache | None]:
+    """The tokens (R, d) as they enter the logits, and what their backward needs."""
+    if model.config.cross_logits == "cosine":
+        return l2_normalise(H)
+    return H * (1 / math.sqrt(H.shape[-1])) if side == "t" else H, None
 
 
 def _maps(model: Model, side: str, H: Array) -> tuple[Array, Array, Array | None]:
@@ -80,6 +57,16 @@ def _maps(model: Model, side: str, H: Array) -> tuple[Array, Array, Array | None
     xp.multiply(H, 0.5, out=values[0])
     gate_products(model, side, H, out=(base[1], values[1]))
     return base, values, H
+
+
+def gate_products(model: Model, side: str, H: Array, out: tuple[Array, Array]) -> None:
+    """-(H W_1 + b)/2 and -(H W_2)/2 of tokens H (R, d): all that a gate multiplies with weights."""
+    xp = module_of(H)
+    W_1, b, W_2 = fusion_weights(model.parameters, side)
+    asked, given = out
+    xp.matmul(H, -0.5 * W_1, out=asked)
+    xp.matmul(H, -0.5 * W_2, out=given)
+    asked -= 0.5 * b
 
 
 def fusion_weights(parameters: Parameters, side: str) -> tuple[Array, Array, Array]:

@@ -16,9 +16,9 @@ from threading import Lock
 
 import numpy as np
 
-from attnretrieval.fast.pairs_gate_list import serves
-from attnretrieval.fast.pairs_packed import lengths_of, pack, real_tokens, segments_of
-from attnretrieval.fast.pairs_sides import fusion_weights, gate_products
+from attnretrieval.fast.pairs_gate_list import products_of_items, serves
+from attnretrieval.fast.pairs_packed import lengths_of, pack, real_tokens
+from attnretrieval.fast.pairs_sides import fusion_weights
 from attnretrieval.model import Encoded, Model
 
 
@@ -33,8 +33,8 @@ class KeptProducts:
         self._of: OrderedDict[int, np.ndarray] = OrderedDict()      # item to (2, tokens, d), the latest last
         self._lock = Lock()
 
-    def of(self, model: Model, ids: np.ndarray, items: Encoded) -> dict[str, np.ndarray] | None:
-        """`products` of model.score_pairs for these items, whose numbers in the gallery are `ids`; None where it needs none."""
+    def of(self, model: Model, ids: np.ndarray, items: Encoded) -> dict[str, list[np.ndarray]] | None:
+        """`products` of model.score_pairs for these items, `ids` in the gallery, each once; None where it needs none."""
         if not (self.limit and serves(model)):
             return None
         numbers = ids.tolist()
@@ -45,7 +45,7 @@ class KeptProducts:
                 self._compute(model, [numbers[place] for place in new], items.take(new))
             for number in numbers:
                 self._of.move_to_end(number)
-            found = np.concatenate([self._of[number] for number in numbers], axis=1)
+            found = [self._of[number] for number in numbers]
             while self.bytes > self.limit:
                 self.bytes -= self._of.popitem(last=False)[1].nbytes
         return {self.side: found}
@@ -55,10 +55,10 @@ class KeptProducts:
         self.bytes = 0
 
     def _compute(self, model: Model, numbers: list[int], items: Encoded) -> None:
-        products = np.stack(gate_products(model, self.side, pack(items.H, real_tokens(items.mask))))
-        for number, segment in zip(numbers, segments_of(lengths_of(items.mask)), strict=True):
-            self._of[number] = products[:, segment].copy()          # of its own, so that it can leave alone
-            self.bytes += self._of[number].nbytes
+        H = pack(items.H, real_tokens(items.mask))
+        for number, products in zip(numbers, products_of_items(model, self.side, H, lengths_of(items.mask)), strict=True):
+            self._of[number] = products.copy()                      # memory of its own, so that it can leave alone
+            self.bytes += products.nbytes
 
     def _forget_those_of_other_weights(self, model: Model) -> None:
         weights = fusion_weights(model.parameters, self.side)

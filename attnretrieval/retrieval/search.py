@@ -212,9 +212,10 @@ def _score_pairs(
         here = order[start : start + step]
         t, of_t = np.unique(t_index[here], return_inverse=True)
         v, of_v = np.unique(v_index[here], return_inverse=True)
-        of_these = _take(texts, t, device), _take(images, v, device)
-        products = kept and (kept.of(model, v, of_these[1]) if kept.side == "v" else kept.of(model, t, of_these[0]))
-        scores = to_host(model.score_pairs(*of_these, of_t, of_v, products))
+        these_texts, these_images = _take(texts, t, device), _take(images, v, device)
+        of_gallery = (v, these_images) if kept is not None and kept.side == "v" else (t, these_texts)
+        products = None if kept is None else kept.of(model, *of_gallery)
+        scores = to_host(model.score_pairs(these_texts, these_images, of_t, of_v, products))
         if s is None:
             s = np.empty(len(order), scores.dtype)
         s[here] = scores

@@ -7,8 +7,8 @@ import pytest
 
 from attnretrieval.all_pairs import score_pairs
 from attnretrieval.fast import pairs_blocks, pairs_gate_list
-from attnretrieval.fast.pairs_packed import pack, real_tokens
-from attnretrieval.fast.pairs_sides import gate_products
+from attnretrieval.fast.pairs_gate_list import products_of_items
+from attnretrieval.fast.pairs_packed import lengths_of, pack, real_tokens
 from attnretrieval.model import Model
 from tests.fast.forms import close
 from tests.fast.pairs import draw_items, make_model, plain
@@ -17,7 +17,7 @@ POOLINGS = [(t, v) for t in ("mean", "max", "attention") for v in ("mean", "max"
 
 
 def products_of(model, side, items):
-    return gate_products(model, side, pack(items.H, real_tokens(items.mask)))
+    return products_of_items(model, side, pack(items.H, real_tokens(items.mask)), lengths_of(items.mask))
 
 
 def same_scores(model, texts, images, rng):

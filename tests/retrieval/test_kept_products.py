@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from attnretrieval.config import ModelConfig, Side
-from attnretrieval.fast.pairs_sides import gate_products
+from attnretrieval.fast.pairs_gate_list import products_of_items
 from attnretrieval.model import Encoded, Model
 from attnretrieval.retrieval import kept_products
 from attnretrieval.retrieval.gallery import Gallery, open_gallery, write_gallery
@@ -37,14 +37,14 @@ def sides():
 
 @pytest.fixture
 def computed(monkeypatch):
-    """A list of how many tokens each call of `gate_products` for kept items had."""
+    """A list of how many tokens each call of `products_of_items` for kept items had."""
     tokens = []
 
-    def counted(model, side, H):
+    def counted(model, side, H, lengths):
         tokens.append(len(H))
-        return gate_products(model, side, H)
+        return products_of_items(model, side, H, lengths)
 
-    monkeypatch.setattr(kept_products, "gate_products", counted)
+    monkeypatch.setattr(kept_products, "products_of_items", counted)
     return tokens
 
 
@@ -107,7 +107,7 @@ def test_beyond_the_limit_those_go_that_were_asked_for_longest_ago(computed):
     def ask(*numbers):
         computed.clear()
         found = kept.of(model, np.array(numbers), images.take(list(numbers)))["v"]
-        expected = gate_products(model, "v", images.H[list(numbers)].reshape(-1, D))
+        expected = products_of_items(model, "v", images.H[list(numbers)].reshape(-1, D), [4] * len(numbers))
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
         assert kept.bytes == sum(x.nbytes for x in kept._of.values()) <= kept.limit
         return sum(computed) // 4
