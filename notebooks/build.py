@@ -13,6 +13,7 @@ A source is one text file in source/, in jupytext's percent format. Code stands 
     source/2_exercises.py       →  en/2_exercises.ipynb, zh/2_exercises.ipynb           with blanks, not executed
                                    solutions/2_exercises.ipynb                          both languages, executed
 
+Chinese words are typed with ASCII punctuation in short lines, and typeset on the way (attnretrieval.course.chinese).
 A notebook is executed once and both languages get the same outputs. What lies between ### BEGIN SOLUTION and ### END SOLUTION
 stands in the solutions alone. Ids of cells are numbers and no time is stored, so that a rebuild changes what has changed.
 """
@@ -73,12 +74,15 @@ def read(name: str) -> list[dict]:
     """The cells of a source, with an id each. Words must come in pairs."""
     import jupytext
 
+    from attnretrieval.course.chinese import typeset
+
     cells = jupytext.reads((HERE / "source" / f"{name}.py").read_text(encoding="utf-8"), fmt="py:percent").cells
     languages = [cell.metadata.get("lang") for cell in cells if cell.cell_type == "markdown"]
     if languages != list(LANGUAGES) * (len(languages) // 2):
         raise ValueError(f"source/{name}.py: words must come in pairs, first lang=\"en\" and then lang=\"zh\"; "
                          f"found {languages}")
-    return [{"cell_type": cell.cell_type, "id": f"cell-{i:03}", "source": cell.source, "lang": cell.metadata.get("lang")}
+    return [{"cell_type": cell.cell_type, "id": f"cell-{i:03}", "lang": cell.metadata.get("lang"),
+             "source": typeset(cell.source) if cell.metadata.get("lang") == "zh" else cell.source}
             for i, cell in enumerate(cells)]
 
 
@@ -108,9 +112,23 @@ def clean(outputs: list) -> list[dict]:
         if output["output_type"] == "stream" and kept and kept[-1].get("name") == output["name"]:
             kept[-1]["text"] += output["text"]
             continue
-        if WIDGET not in output.get("data", ()):
-            kept.append(output)
+        if WIDGET in output.get("data", ()):
+            continue
+        if "image/png" in output.get("data", ()):
+            output["data"] = {**output["data"], "image/png": smaller(output["data"]["image/png"])}
+        kept.append(output)
     return kept
+
+
+def smaller(png: str) -> str:
+    """The same picture, on white instead of with a transparency that it does not use, and packed well."""
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGBA")
+    white = Image.new("RGBA", picture.size, "white")
+    packed = io.BytesIO()
+    Image.alpha_composite(white, picture).convert("RGB").save(packed, "PNG", optimize=True)
+    return base64.b64encode(packed.getvalue()).decode()
 
 
 def notebook(cells: list[dict], languages: tuple[str, ...], outputs: dict[str, list]) -> dict:

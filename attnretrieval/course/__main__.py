@@ -27,12 +27,13 @@ def _parser() -> Parser:
                            formatter_class=argparse.RawDescriptionHelpFormatter)
     one.add_argument("submissions", nargs="+", metavar="SUBMISSION", help="a notebook, a Python file, or a folder of them")
     one.add_argument("--lesson", type=int, help="grade the exercises of this lesson alone")
-    one.add_argument("--csv", metavar="FILE", help="write a row a submission, a column an exercise")
+    one.add_argument("--csv", metavar="FILE", help="write a row a submission, a column an exercise, and what is wrong")
     one.add_argument("--json", metavar="FILE", help="write this with the diagnosis of every exercise")
     one.add_argument("--seed", type=seed, default=0, help="of the shapes and numbers: the same for all submissions")
     one.add_argument("--seconds", type=float, default=Limits.seconds, help="of one cell or exercise (%(default)s)")
     one.add_argument("--total", type=float, default=Limits.total, help="seconds of one submission (%(default)s)")
-    one.add_argument("--memory", type=int, default=Limits.memory, help="MB of one submission (%(default)s)")
+    one.add_argument("--memory", type=int, default=Limits.memory,
+                     help="MB of one submission (%(default)s); as much again after a cell that has used it up")
     one.add_argument("--jobs", type=int, default=1, help="submissions graded side by side (%(default)s)")
     return parser
 

@@ -63,7 +63,18 @@ class Answer:
             return f'hint("{self.name}") · check("{self.name}", {self.name})'
         right = ", ".join(finding.case for finding in self.findings[:-1])
         lines = [f"case {len(self.findings)}: {last.case}" + (f" (right so far: {right})" if right else ""), str(last)]
-        return "\n".join([*lines, f'the same numbers again: seed={self.seed}; a hint: hint("{self.name}")'])
+        again = f'check("{self.name}", {self.name}, seed={self.seed})'
+        return "\n".join([*lines, f'the same numbers again: {again}; a hint: hint("{self.name}")'])
+
+    @property
+    def mistake(self) -> str:
+        """What is wrong, in one line, for a table; "" where nothing is."""
+        last = self.findings[-1]
+        if self.passed or isinstance(last.raised, NotImplementedError):
+            return "" if self.passed else "not written yet"
+        if last.raised is not None and not last.mistake:
+            return f"raised {type(last.raised).__name__}, case {len(self.findings)}: {last.case}"
+        return last.mistake[0] if last.mistake else f"case {len(self.findings)}: {last.case}"
 
     def __str__(self) -> str:
         body = self.details.replace("\n", "\n  ")

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import unicodedata
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ class Row:
     submission: str
     passed: dict[str, bool] = field(default_factory=dict)       # exercises that the submission has
     messages: dict[str, str] = field(default_factory=dict)
+    mistakes: dict[str, str] = field(default_factory=dict)      # one line for each exercise that is not right
     notes: list[str] = field(default_factory=list)              # what went wrong, in order
 
     @property
@@ -56,8 +58,8 @@ class Row:
         return "; ".join(self.notes[:NOTES]) + (f"; and {more} more" if more > 0 else "")
 
     def to_json(self) -> dict[str, Any]:
-        return {"submission": self.submission, "total": self.total, "passed": self.passed, "messages": self.messages,
-                "notes": self.notes}
+        return {"submission": self.submission, "total": self.total, "passed": self.passed, "mistakes": self.mistakes,
+                "messages": self.messages, "notes": self.notes}
 
 
 def find_submissions(paths: Sequence[str | Path]) -> dict[str, Path]:
@@ -69,11 +71,13 @@ def find_submissions(paths: Sequence[str | Path]) -> dict[str, Path]:
                 part.startswith(".") or part in SKIPPED for part in file.relative_to(path).parts)]
             if not inside:
                 raise InputError(f"{path} holds no submission: no file that ends in {' or '.join(KINDS)}")
-            found |= {file.relative_to(path).as_posix(): file for file in inside}
+            named = [(file.relative_to(path).as_posix(), file) for file in inside]
         elif path.exists():
-            found[path.name] = path
+            named = [(path.name, path)]
         else:
             raise InputError(f"{path} is neither a file nor a folder")
+        for name, file in named:        # two folders may hold files of one name
+            found[name if found.get(name, file) == file else file.as_posix()] = file
     return found
 
 
@@ -104,6 +108,8 @@ def _grade_one(name: str, file: Path, exercises: Sequence[str], seed: int, limit
             row.notes.append(line["note"])
         if "exercise" in line:
             row.passed[line["exercise"]], row.messages[line["exercise"]] = line["passed"], line["message"]
+            if line["mistake"]:
+                row.mistakes[line["exercise"]] = line["mistake"]
     if not row.passed and not row.notes:
         row.notes.append("defines none of the exercises")
     return row
@@ -156,17 +162,35 @@ def _read(result: Path) -> list[dict[str, Any]]:
 
 
 def write_csv(path: str | Path, rows: Sequence[Row], exercises: Sequence[str]) -> None:
-    """A row a submission; 1 right, 0 wrong, empty where it has no such function. Spreadsheets read this mark as UTF-8."""
+    """A row a submission; 1 right, 0 wrong, empty where it has no such function.
+
+    "mistakes" says what is wrong with a function, "reason" what kept the submission from running. The file begins with the mark
+    by which spreadsheets know that it is UTF-8.
+    """
     with make_parents(path).open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["submission", "total", *exercises, "reason"])
+        writer.writerow(["submission", "total", *exercises, "mistakes", "reason"])
         for row in rows:
-            writer.writerow([row.submission, row.total, *(int(row.passed[e]) if e in row.passed else "" for e in exercises),
-                             row.reason])
+            mistakes = "; ".join(f"{exercise}: {mistake}" for exercise, mistake in row.mistakes.items())
+            cells = [row.submission, row.total, *(int(row.passed[e]) if e in row.passed else "" for e in exercises), mistakes,
+                     row.reason]
+            writer.writerow([_plain(cell) for cell in cells])
+
+
+def _plain(cell: Any) -> Any:
+    """A spreadsheet takes a text that begins so for a formula, and runs it."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@")) else cell
 
 
 def table(rows: Sequence[Row], exercises: Sequence[str]) -> str:
-    width = max(len("submission"), *(len(row.submission) for row in rows))
+    width = max(map(_columns, ["submission", *(row.submission for row in rows)]))
     lines = [f"{'submission':<{width}}  of {len(exercises):<3}  reason"]
-    lines += [f"{row.submission:<{width}}  {row.total:>6}  {row.reason}".rstrip() for row in rows]
+    for row in rows:
+        gap = " " * (width - _columns(row.submission))
+        lines.append(f"{row.submission}{gap}  {row.total:>6}  {row.reason}".rstrip())
     return "\n".join(lines)
+
+
+def _columns(text: str) -> int:
+    """That a terminal needs: a Chinese character takes two."""
+    return sum(1 + (unicodedata.east_asian_width(character) in "WF") for character in text)

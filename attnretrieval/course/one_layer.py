@@ -10,8 +10,8 @@ Every object of a scene has a partner, and a token is asked for something that o
     (3)  p = softmax(H W + b)        what each token answers                    (N, n, classes)
     (4)  L = - mean log p[target]    over the tokens that are asked
 
-A token's own vector says nothing of its partner, so the answer must come through A. Nothing else does: no residual, no
-second layer. That is why the maps of this network can be read.
+A token's own vector says nothing of its partner, so the answer must come through A. Nothing else does:
+no residual, no second layer. That is why the maps of this network can be read.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ class OneLayer:
         """The gradient of L (4) for all parameters."""
         entered, placed, attended, answered = cache
         asked = target != NOT_ASKED
-        d_S = np.where(asked[..., None], p - np.eye(len(CLASSES), dtype=p.dtype)[target], 0) / asked.sum()      # (4), (3)
+        Y = np.eye(len(CLASSES), dtype=p.dtype)[target]
+        d_S = np.where(asked[..., None], p - Y, 0) / asked.sum()                                # (4), (3)
         grads = {}
         d_H, grads["answer.W"], grads["answer.b"] = linear_backward(d_S.astype(p.dtype), answered)
         d_Z, *of_attend = multi_head_attention_backward(d_H, attended)                              # (2)

@@ -88,9 +88,13 @@ def progress() -> Shown:
             tried = session.of(name)
             state = "solved" if tried.solved else "tried" if tried.checks else ""
             sign = {"solved": "✓", "tried": "…", "": ""}[state]
-            lines.append(f"  {sign or '-'} {name:<28} {state:<6}" + (f"  {tried.checks} checks, {tried.hints} hints"
-                                                                     if tried.checks or tried.hints else ""))
+            counts = f"  {_count(tried.checks, 'check')}, {_count(tried.hints, 'hint')}" if tried.checks or tried.hints else ""
+            lines.append(f"  {sign or '-'} {name:<28} {state:<6}{counts}")
             rows.append(f'<tr><td>{sign}</td><td style="text-align:left">{html.escape(name)}</td>'
                         f"<td>{tried.checks}</td><td>{tried.hints}</td></tr>")
     head = "<tr><th></th><th>exercise · 练习</th><th>checks · 检查</th><th>hints · 提示</th></tr>"
     return Shown("\n".join(line.rstrip() for line in lines), f"<table>{head}{''.join(rows)}</table>")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" + ("" if number == 1 else "s")

@@ -7,7 +7,7 @@ stop the next ones. What was found goes to RESULT line by line, as JSON, so that
 
     {"at": "cell 3"}                                            what is running now
     {"note": "cell 3 raised NameError ..."}                     what went wrong on the way
-    {"exercise": "softmax", "passed": true, "message": "..."}
+    {"exercise": "softmax", "passed": false, "message": "...", "mistake": "the mask is not used"}
     {"done": true}
 
 This is no sandbox: the code may read files and open connections as its user may. Grade strangers in a container.
@@ -93,10 +93,21 @@ def limit_process(memory: int) -> None:
         import resource
     except ImportError:     # Windows
         return
-    for kind, most in ((resource.RLIMIT_AS, memory * 2**20), (resource.RLIMIT_FSIZE, LARGEST_FILE), (resource.RLIMIT_CORE, 0)):
+    for kind, most, later in ((resource.RLIMIT_AS, memory * 2**20, 2 * memory * 2**20),
+                              (resource.RLIMIT_FSIZE, LARGEST_FILE, LARGEST_FILE), (resource.RLIMIT_CORE, 0, 0)):
         _, hard = resource.getrlimit(kind)
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (most, most))
+        both = (most, later) if hard == resource.RLIM_INFINITY else (min(most, hard), min(later, hard))
+        resource.setrlimit(kind, both)
+
+
+def grant_more() -> None:
+    """As much memory again, once: what a cell has filled up is missing in the exercises, which may be right."""
+    try:
+        import resource
+    except ImportError:     # Windows
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
 
 @contextmanager
@@ -143,6 +154,8 @@ class Runner:
         except SystemExit:
             self.tell(note=f"{label} calls exit")
         except BaseException as error:  # whatever it raises, the next cell is run
+            if isinstance(error, MemoryError):
+                grant_more()
             said = f": {one_line(error)}" if str(error) else ""
             self.tell(note=f"{label} raised {type(error).__name__}{place(label, error).replace(f' in {label}', '')}{said}")
 
@@ -152,24 +165,26 @@ class Runner:
             return
         self.tell(at=name)
         if not inspect.isfunction(function):
-            passed, message = False, f"{name} is a {type(function).__name__}, no function"
+            self.tell_mistake(name, f"is a {type(function).__name__}, no function")
         elif (function.__module__ or "").startswith(OWN):
-            passed, message = False, f"{name} is the package's own, imported"
+            self.tell_mistake(name, "is the package's own, imported")
         else:
-            passed, message = self._checked(name, function, seed)
-        self.tell(exercise=name, passed=passed, message=message)
+            self._check(name, function, seed)
 
-    def _checked(self, name: str, function: Any, seed: int) -> tuple[bool, str]:
+    def tell_mistake(self, name: str, mistake: str) -> None:
+        self.tell(exercise=name, passed=False, message=f"{name} {mistake}", mistake=mistake)
+
+    def _check(self, name: str, function: Any, seed: int) -> None:
         try:
             with at_most(self.seconds):
                 answer = check(name, function, seed=seed)
-            return answer.passed, str(answer)
+            self.tell(exercise=name, passed=answer.passed, message=str(answer), mistake=answer.mistake)
         except TooSlow:
-            return False, f"{name} ran longer than {self.seconds:g} s"
+            self.tell_mistake(name, f"ran longer than {self.seconds:g} s")
         except SystemExit:
-            return False, f"{name} calls exit"
+            self.tell_mistake(name, "calls exit")
         except BaseException as error:  # what a check lets through is the submission's
-            return False, f"{name} raised {type(error).__name__}: {one_line(error)}"
+            self.tell_mistake(name, f"raised {type(error).__name__}: {one_line(error)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -197,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 if name not in given.skip:
                     runner.check(name, given.seed)
                 else:
-                    runner.tell(exercise=name, passed=False, message=f"{name} ended the whole process")
+                    runner.tell_mistake(name, "ended the whole process")
         except NoSubmission as error:
             runner.tell(note=str(error))
         except MemoryError:

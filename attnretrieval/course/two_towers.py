@@ -1,11 +1,12 @@
 """The smallest retriever: one vector for a caption, one for an image, trained in seconds in lesson 4.
 
-    (1)  g_t = mean over the words of feed_forward(T),  g_v = mean over the regions of feed_forward(V)      (C, d), (I, d)
-    (2)  S = cosine(g_t, g_v)                                                                                (C, I)
+    (1)  g_t = mean over the words of feed_forward(T)           (C, d)
+         g_v = mean over the regions of feed_forward(V)         (I, d)
+    (2)  S = cosine(g_t, g_v)                                   (C, I)
     (3)  L = loss(S, log_temperature, positives)
 
-A mean forgets the order of the words: "a cat chases a ball" and "a ball chases a cat" are one to it. That is enough to see
-what a loss does, which is all that it is for; the real retriever is model.py.
+A mean forgets the order of the words: "a cat chases a ball" and "a ball chases a cat" are one to it. That is
+enough to see what a loss does, which is all that it is for; the real retriever is model.py.
 """
 
 from __future__ import annotations

@@ -46,8 +46,10 @@ from attnretrieval.gradcheck.saturation import measure_usual
 
 __all__ = ["Problem", "Report", "Row", "check_gradient"]
 
+# codes of a gradient whose values are right
+STYLE = ("wrong dtype", "shares memory", "inaccurate in float32")
 # codes that do not explain a wrong value
-NO_REASON = ("wrong dtype", "shares memory", "inaccurate in float32", "right for one upstream gradient alone")
+NO_REASON = (*STYLE, "right for one upstream gradient alone")
 # codes that explain a wrong value better than the value does
 CAUSES = ("writes into its inputs", "changes from call to call", "accumulates over calls")
 LIMIT = 1000                # elements of one input up to which each is differentiated
@@ -115,6 +117,7 @@ def _add_problems(row: Row, problems: list[Problem]) -> None:
     if row.problems:        # a wrong value fails the adjoint test as well: said once
         problems = [problem for problem in problems if problem.code != NO_REASON[-1]]
     row.problems += [problem.text for problem in problems]
+    row.style += [problem.text for problem in problems if problem.code in STYLE]
     codes = [problem.code for problem in problems if problem.code is not None]
     reasons = [code for code in codes if code not in NO_REASON]
     causes = [code for code in codes if code in CAUSES]

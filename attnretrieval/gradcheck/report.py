@@ -25,6 +25,7 @@ class Row:
     complex_error: float        # nan where there was no gradient to compare
     difference_error: float
     problems: list[str] = field(default_factory=list)
+    style: list[str] = field(default_factory=list)      # those of the problems that leave the values right
     diagnosis: str | None = None        # None where nothing is wrong; "unexplained" where no diagnosis fits
     expected: Array | None = None       # for the picture; None for a large input, of which only samples are known
     actual: Array | None = None

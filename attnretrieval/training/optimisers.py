@@ -11,8 +11,9 @@
 
 `rate` is each parameter's share of the learning rate and `decay` is 1 where weights shrink, 0 where not (biases, temperatures).
 
-A step reads and writes vectors of millions of numbers, so what counts is how often it passes over one. All constant factors of
-Adam are taken out of the vectors and meet in two numbers:
+A step reads and writes vectors of millions of numbers, so what counts is how often it passes over one: it goes through them in
+pieces that stay in the cache over all operations. All constant factors of Adam are taken out of the vectors and meet in two
+numbers:
 
     M = m / (1 - β₁)       M ← β₁ M + g                     U = v / (1 - β₂)        U ← β₂ U + g²
     m̂ = a M                a = (1 - β₁) / (1 - β₁ᵗ)         √v̂ = b √U               b = √((1 - β₂) / (1 - β₂ᵗ))
@@ -24,9 +25,10 @@ from __future__ import annotations
 import math
 
 from attnretrieval.backend import Array, module_of
-from attnretrieval.fast.threads import parts, share
+from attnretrieval.blocks import spans
+from attnretrieval.fast.threads import share
 
-LEAST = 1 << 17                     # numbers of θ that a thread is worth
+PIECE = 1 << 18                     # numbers of θ that are worked on at once
 
 
 class Optimiser:
@@ -48,7 +50,7 @@ class Optimiser:
     def step(self, theta: Array, d_theta: Array, lr: float) -> None:
         """Change `theta` in place by one step along `d_theta`, which stays as it is."""
         self.steps += 1
-        share(lambda part: self._step(theta[part], d_theta[part], lr, part), parts(len(theta), LEAST))
+        share(lambda part: self._step(theta[part], d_theta[part], lr, part), spans(len(theta), PIECE))
 
     def _step(self, theta: Array, d_theta: Array, lr: float, part: slice) -> None:
         change, factor = self._direction(d_theta, *(self.vectors[name][part] for name in self.slots))

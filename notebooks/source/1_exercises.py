@@ -10,13 +10,15 @@
 #
 # Four functions, each a few lines of NumPy. Write yours in place of `raise NotImplementedError`, run the cell, and run the `check`
 # below it. `check` draws new shapes and numbers each time and tells you what is wrong; `hint("pad")` gives a hint, and the next one
-# is a little clearer. Every exercise says all that you need; lesson 1 has the reasons.
+# is a little clearer. A function must not change the arrays that it is given. Every exercise says all that you need; lesson 1 has the
+# reasons.
 
 # %% [markdown] lang="zh"
 # # 练习 1 · 词与区域
 #
 # 四个函数,每个只要几行 NumPy。把 `raise NotImplementedError` 换成你的代码,运行这一格,再运行下面的 `check`。`check` 每次都换新的
-# 形状和数字,并告诉你错在哪里;`hint("pad")` 给一个提示,再要一次会更明白一点。做题需要的都写在题目里,道理在第 1 课。
+# 形状和数字,并告诉你错在哪里;`hint("pad")` 给一个提示,再要一次会更明白一点。函数不许改动传入的数组。做题需要的都写在题目里,
+# 道理在第 1 课。
 
 # %%
 import numpy as np
@@ -61,18 +63,19 @@ check("regions_from_feature_map", regions_from_feature_map)
 # %% [markdown] lang="en"
 # ## 2 · `pad(sequences) -> X, mask`
 #
-# `sequences` is a list of $N$ arrays, one a sentence: number $i$ has shape $(n_i, d)$, and the $n_i$ differ. Return
+# `sequences` is a list of $N$ arrays, one a sentence: number $i$ has shape $(n_i, d)$, and the $n_i$ differ. Return both as a tuple:
 #
 # - `X` of shape $(N, n, d)$, where $n$ is the largest $n_i$. Sentence $i$ stands at the beginning of `X[i]`; behind it are zeros.
-# - `mask` of shape $(N, n)$, booleans: `True` where there is a word, `False` where there is padding.
+# - `mask` of shape $(N, n)$, booleans: `True` where there is a word, `False` where there is padding. The lengths tell where: a word
+#   may be a vector of zeros.
 
 # %% [markdown] lang="zh"
 # ## 2 · `pad(sequences) -> X, mask`
 #
-# `sequences` 是 $N$ 个数组的列表,每句话一个:第 $i$ 个的形状是 $(n_i, d)$,各个 $n_i$ 不同。返回
+# `sequences` 是 $N$ 个数组的列表,每句话一个:第 $i$ 个的形状是 $(n_i, d)$,各个 $n_i$ 不同。以元组返回两者:
 #
 # - `X`,形状 $(N, n, d)$,$n$ 是最大的 $n_i$。第 $i$ 句放在 `X[i]` 的开头,后面是零。
-# - `mask`,形状 $(N, n)$,布尔型:有词处为 `True`,填充处为 `False`。
+# - `mask`,形状 $(N, n)$,布尔型:有词处为 `True`,填充处为 `False`。依据是长度:一个词的向量也可能全是 0。
 
 # %%
 def pad(sequences):
@@ -97,7 +100,7 @@ check("pad", pad)
 # - `key_mask` has shape $(\ldots, m)$ with the same axes in front: `True` is a real key. It has **no axis for the queries**: the same
 #   keys are masked for all of them, so it needs one before it can be combined with `S`.
 #
-# Do not change `S` itself: return a new array.
+# Return a new array; `S` itself stays as it is.
 
 # %% [markdown] lang="zh"
 # ## 3 · `mask_padding(S, key_mask) -> S_masked`
@@ -108,7 +111,7 @@ check("pad", pad)
 # - `key_mask` 的形状是 $(\ldots, m)$,前面的轴与 `S` 相同:`True` 表示真实的键。它**没有查询这个轴**:对所有查询遮住的都是同样的键,
 #   所以要先给它添一个轴,才能与 `S` 合用。
 #
-# 不要改动 `S` 本身,请返回一个新数组。
+# 返回一个新数组,`S` 本身保持原样。
 
 # %%
 def mask_padding(S, key_mask):

@@ -26,7 +26,7 @@
 # %% [markdown] lang="zh"
 # # 1 · 词与区域
 #
-# 要让计算机给一句话找到图片,先得把两者都变成数,而且是同一种形式:一串向量。这一课把这件事做两遍:对句子一遍,对图片一遍。
+# 要让计算机给一句话找到图像,先得把两者都变成数,而且是同一种形式:一串向量。这一课把这件事做两遍:对句子一遍,对图像一遍。
 #
 # **学完之后,你能够**
 #
@@ -69,7 +69,8 @@ from attnretrieval.inputs.scenes import EXAMPLE_MEANING, captions_of, draw_scene
 scene = draw_scene(EXAMPLE_MEANING, np.random.default_rng(4))
 sentence = {language: captions_of(scene, language)[0].text for language in ("en", "zh")}
 print(sentence)
-print("image:", scene.image.shape, scene.image.dtype, "  the cat is in cell", scene.cells[0], "and the ball in cell", scene.cells[1])
+print("image:", scene.image.shape, scene.image.dtype, "  the cat is in cell", scene.cells[0],
+      "and the ball in cell", scene.cells[1])
 
 # %% [markdown] lang="en"
 # ## 1.2 From a sentence to T
@@ -98,13 +99,14 @@ for language in ("en", "zh"):
 # they are. Number 0 is kept for what was never seen.
 
 # %% [markdown] lang="zh"
-# 词表从图片说明里统计出来。这里用 2000 幅图的中英文说明,词元按出现次数从多到少编号;0 号留给从没见过的词。
+# 词表从图像的描述(caption)里统计出来。这里用 2000 幅图的中英文描述,词元按出现次数从多到少编号;0 号留给从没见过的词。
 
 # %%
 from attnretrieval.inputs.scenes import make_scenes
 
 scenes = make_scenes("train", 2000, np.random.default_rng(1))
-captions = [[caption.text for language in ("en", "zh") for caption in captions_of(one, language)] for one in scenes]
+captions = [[caption.text for language in ("en", "zh") for caption in captions_of(one, language)]
+            for one in scenes]
 vocabulary = Vocabulary.build([text for texts in captions for text in texts], "characters")
 R = len(vocabulary)
 
@@ -143,7 +145,7 @@ show(embedding)
 # company that a word keeps**. Which company is up to us, and it decides what the vector knows. We count twice:
 #
 # - *by neighbours*: which tokens stand one or two places left or right of it;
-# - *by pictures*: of which pictures the word is said.
+# - *by pictures*: which pictures the word is said of.
 #
 # A count says little by itself, since "a" stands beside everything. So each count is compared with what chance would give,
 # $\log \frac{p(\text{word}, \text{company})}{p(\text{word})\,p(\text{company})}$, negative values are set to 0, and the singular value
@@ -159,13 +161,13 @@ show(embedding)
 # 这也就决定了向量知道什么。我们数两种:
 #
 # - *按邻居*:它左右一两个位置上是哪些词元;
-# - *按图片*:哪些图片的说明里有它。
+# - *按图像*:哪些图像的描述里有它。
 #
 # 单看次数意义不大,因为“的”跟谁都在一起。所以把每个次数与“碰巧”时应有的次数相比:
 # $\log \frac{p(\text{词}, \text{同伴})}{p(\text{词})\,p(\text{同伴})}$,负值置 0,再用奇异值分解留下最强的 16 个方向。GloVe 和 word2vec
 # 都是这个想法的改进。
 #
-# **先猜再运行。** (a) 按邻居数,“猫”离“狗”近,还是离 “cat” 近?(b) 按图片数呢?(c) 这两种数法,有哪一种能发现猫和狗都是*动物*?
+# **先猜再运行。** (a) 按邻居数,“猫”离“狗”近,还是离 “cat” 近?(b) 按图像来数呢?(c) 这两种数法,有哪一种能发现猫和狗都是*动物*?
 
 # %%
 def count(captions, vocabulary):
@@ -200,7 +202,8 @@ from attnretrieval.figures import heads
 words = "black red blue cat dog ball star 黑 红 蓝 猫 狗 球 星".split()
 rows = [vocabulary.tokens.index(word) for word in words]
 cosines = np.stack([X[rows] @ X[rows].T for X in (by_neighbours, by_pictures)])
-heads(cosines, words, words, titles=["counted by neighbours", "counted by pictures"], axes=("", ""), bar="cosine")
+heads(cosines, words, words, titles=["counted by neighbours", "counted by pictures"], axes=("", ""),
+      bar="cosine (below 0 is white)")
 
 # %% [markdown] lang="en"
 # Read the two matrices slowly, they are the point of this section.
@@ -218,8 +221,8 @@ heads(cosines, words, words, titles=["counted by neighbours", "counted by pictur
 #
 # - *按邻居*数,出现的是方块:颜色跟颜色,事物跟事物,两种语言各管各的。向量知道的是**这是哪一类词**;英文词旁边从来没有中文字。
 #   “星”与“猫、狗、球”稍有不同,因为“星星”是两个字。
-# - *按图片*数,出现了第二条对角线:“猫”就是 “cat”,“红”就是 “red”。没有人告诉它,只因为这些词说的是**同样的图片**。检索要的
-#   正是这个,这也是两种语言的说明可以互相帮助的原因。
+# - *按图像*数,出现了第二条对角线:“猫”就是 “cat”,“红”就是 “red”。没有人告诉它,只因为这些词说的是**同样的图像**。检索要的
+#   正是这个,这也是两种语言的描述可以互相帮助的原因。
 # - 两种数法都不知道猫和狗是动物。在这些图里,动物只不过是一种形状。向量只知道它数过的东西。
 
 # %% [markdown] lang="en"
@@ -247,12 +250,15 @@ try:
     from attnretrieval.inputs.words import cut_pieces
 
     pieces = {word: [token.text for token in cut_pieces(word) if token.text != "▁"] for word in words}
-    table = piece_vectors(sorted({piece for word in words for piece in pieces[word]}))
-    row = {piece: i for i, piece in enumerate(sorted({piece for word in words for piece in pieces[word]}))}
-    X, source = np.stack([table.table[[row[piece] for piece in pieces[word]]].mean(axis=0) for word in words]), "pretrained pieces"
+    names = sorted({piece for word in words for piece in pieces[word]})
+    table = piece_vectors(names)
+    row = {piece: i for i, piece in enumerate(names)}
+    X = np.stack([table.table[[row[piece] for piece in pieces[word]]].mean(axis=0) for word in words])
+    source = "pretrained pieces"
 except Exception:  # the extra "words" is not installed
     tokens = {word: [token.text for token in cut_words(word)] for word in words}
-    X = np.stack([by_pictures[[vocabulary.tokens.index(token) for token in tokens[word]]].mean(axis=0) for word in words])
+    X = np.stack([by_pictures[[vocabulary.tokens.index(token) for token in tokens[word]]].mean(axis=0)
+                  for word in words])
     source = "counted by pictures"
 X = X / np.linalg.norm(X, axis=1, keepdims=True)
 embedding_map(X, words, kinds, title=source)
@@ -272,7 +278,7 @@ embedding_map(X, words, kinds, title=source)
 # $m$ and $d_v$, when a cell is 16×16 pixels in three colours?
 
 # %% [markdown] lang="zh"
-# ## 1.4 从图片到 V
+# ## 1.4 从图像到 V
 #
 # 卷积网络把一幅图变成形状为 $(h, w, c)$ 的**特征图**:$h \times w$ 的网格,每格一个 $c$ 维向量。注意力要的是一个列表,所以把
 # 网格一行接一行地排开:
@@ -293,7 +299,8 @@ V = patches(scene.image)
 feature_map = V.reshape(4, 4, -1)
 print("feature map", feature_map.shape, " →  V", V.shape)
 cat, ball = scene.cells
-print("the cat is in row, column", divmod(cat, 4), " the same vector:", np.array_equal(feature_map[divmod(cat, 4)], V[cat]))
+print("the cat is in row, column", divmod(cat, 4), " the same vector:",
+      np.array_equal(feature_map[divmod(cat, 4)], V[cat]))
 show(PatchExtractor.__call__)
 
 # %% [markdown] lang="en"
@@ -311,13 +318,17 @@ wrong = scene.image.reshape(16, -1)
 figure, panels = plt.subplots(1, 3, figsize=(11, 3.6), gridspec_kw={"width_ratios": [1, 1.1, 1.1]})
 panels[0].imshow(scene.image)
 for i in range(16):
-    panels[0].text(16 * (i % 4) + 1.2, 16 * (i // 4) + 4.2, str(i), fontsize=8, color="#0072B2", weight="bold")
+    panels[0].text(16 * (i % 4) + 0.8, 16 * (i // 4) + 3.4, str(i), fontsize=8, color="#0072B2", weight="bold",
+                   bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8})
 panels[0].set_xticks(np.arange(16, 64, 16) - 0.5), panels[0].set_yticks(np.arange(16, 64, 16) - 0.5)
-panels[0].grid(color="black", linewidth=0.6), panels[0].tick_params(length=0, labelbottom=False, labelleft=False)
+panels[0].grid(color="black", linewidth=0.6)
+panels[0].tick_params(length=0, labelbottom=False, labelleft=False)
 panels[0].set_title("the grid: 16 regions", fontsize=10)
-for panel, regions, name in ((panels[1], V, "right: row i of V is cell i"), (panels[2], wrong / 127.5 - 1, "wrong: image.reshape(16, 768)")):
-    tiles = np.concatenate([np.concatenate([np.pad(regions[4 * r + s].reshape(16, 16, 3), ((1, 1), (1, 1), (0, 0)),
-                                                   constant_values=-1) for s in range(4)], axis=1) for r in range(4)])
+for panel, regions, name in ((panels[1], V, "right: row i of V is cell i"),
+                             (panels[2], wrong / 127.5 - 1, "wrong: image.reshape(16, 768)")):
+    framed = [np.pad(region.reshape(16, 16, 3), ((1, 1), (1, 1), (0, 0)), constant_values=-1)
+              for region in regions]
+    tiles = np.concatenate([np.concatenate(framed[4 * r:4 * r + 4], axis=1) for r in range(4)])
     panel.imshow(np.clip((tiles + 1) / 2, 0, 1)), panel.set_axis_off(), panel.set_title(name, fontsize=10)
 figure.tight_layout()
 
@@ -342,7 +353,7 @@ figure.tight_layout()
 # 一个区域知道什么?我们让网络自己的分类器**逐个区域**地回答:这里是猫的概率有多大(一千类里有五类是猫);再看每个区域与正中那个
 # 区域有多像(余弦)。
 #
-# **先猜再运行。** 图片边缘只有背景,那里的区域会说“猫”吗?
+# **先猜再运行。** 图像边缘只有背景,那里的区域会说“猫”吗?
 
 # %%
 from attnretrieval.equations.softmax import softmax
@@ -357,7 +368,8 @@ try:
 
     network = load_efficientnet()
     photo = chelsea()
-    photo_map = cnn_feature_map(network, np.asarray(Image.fromarray(photo).resize((224, 224)), np.float32))
+    pixels = np.asarray(Image.fromarray(photo).resize((224, 224)), np.float32)
+    photo_map = cnn_feature_map(network, pixels)
     V_photo = photo_map.reshape(-1, photo_map.shape[-1])
     is_cat = softmax(V_photo @ network.W_fc + network.b_fc)[:, 281:286].sum(axis=1)
     middle, titles = 24, ["alone, it is called a cat", "alike the framed region"]
@@ -367,7 +379,8 @@ except Exception:  # no network or no photograph: the scene, and how dark a cell
     titles = ["share of dark pixels", "alike the framed region"]
 unit = V_photo / np.linalg.norm(V_photo, axis=1, keepdims=True)
 print("feature map", photo_map.shape, " →  V", V_photo.shape)
-region_weights(photo[::2, ::2], np.stack([is_cat, np.maximum(unit @ unit[middle], 0)]), photo_map.shape[:2], titles, [None, middle],
+region_weights(photo[::2, ::2], np.stack([is_cat, np.maximum(unit @ unit[middle], 0)]),
+               photo_map.shape[:2], titles, [None, middle],
                label="probability, cosine")
 
 # %% [markdown] lang="en"
@@ -507,12 +520,17 @@ figure, axis = plt.subplots(figsize=(10, 2.2))
 axis.imshow(np.where(mask, 0.18, 0.0), cmap="Blues", vmin=0, vmax=1, aspect="auto")
 for (i, j), real in np.ndenumerate(mask):
     label = vocabulary.tokens[ids[i, j]] if real else "0"
-    plain(axis.text(j, i, label, ha="center", va="center", fontsize=10, color="black" if real else "#888888"))
+    plain(axis.text(j, i, label, ha="center", va="center", fontsize=10,
+                    color="black" if real else "#888888"))
     if not real:
-        axis.add_patch(plt.Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, hatch="///", edgecolor="#cccccc", linewidth=0))
-axis.set_xticks(np.arange(mask.shape[1] + 1) - 0.5, minor=True), axis.set_yticks(np.arange(4) - 0.5, minor=True)
+        axis.add_patch(plt.Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, hatch="///",
+                                     edgecolor="#cccccc", linewidth=0))
+axis.set_xticks(np.arange(mask.shape[1] + 1) - 0.5, minor=True)
+axis.set_yticks(np.arange(4) - 0.5, minor=True)
 axis.grid(which="minor", color="white", linewidth=2)
-axis.set_xticks([]), axis.set_yticks(range(3), ["text 0", "text 1", "text 2"], fontsize=9), axis.tick_params(which="both", length=0)
+axis.set_xticks([])
+axis.set_yticks(range(3), ["text 0", "text 1", "text 2"], fontsize=9)
+axis.tick_params(which="both", length=0)
 _ = axis.set_title("ids of three texts in one array; hatched: padding, id 0, mask False", fontsize=10)
 
 # %% [markdown] lang="en"
@@ -547,11 +565,14 @@ print("with a mask   ", softmax(S, real)[0])
 print("nothing real  ", softmax(S, np.zeros_like(real))[0])
 
 figure, panels = plt.subplots(1, 2, figsize=(9, 2.6), sharey=True)
-for panel, A, name in ((panels[0], softmax(S)[0], "without a mask"), (panels[1], softmax(S, real)[0], "with the mask")):
+for panel, A, name in ((panels[0], softmax(S)[0], "without a mask"),
+                       (panels[1], softmax(S, real)[0], "with the mask")):
     bars = panel.bar(range(5), A, color=["#0072B2"] * 3 + ["#bbbbbb"] * 2)
     for bar, weight in zip(bars, A):
-        panel.text(bar.get_x() + 0.4, weight + 0.02, f"{weight:.2f}" if weight else "0", ha="center", fontsize=9)
-    panel.set_xticks(range(5), ["S=2", "S=1", "S=0", "padding", "padding"], fontsize=9), panel.set_ylim(0, 0.8)
+        panel.text(bar.get_x() + 0.4, weight + 0.02, f"{weight:.2f}" if weight else "0", ha="center",
+                   fontsize=9)
+    panel.set_xticks(range(5), ["S=2", "S=1", "S=0", "padding", "padding"], fontsize=9)
+    panel.set_ylim(0, 0.8)
     panel.set_title(name, fontsize=10), panel.spines[["top", "right"]].set_visible(False)
 panels[0].set_ylabel("weight")
 figure.tight_layout()
@@ -567,7 +588,8 @@ figure.tight_layout()
 scores = rng.normal(size=mask.shape)
 spoilt = np.where(mask, scores, 1e6 * rng.normal(size=mask.shape))
 print("largest change:", np.abs(softmax(scores, mask) - softmax(spoilt, mask)).max())
-print("weight on padding:", softmax(spoilt, mask)[~mask].sum(), "  row sums:", softmax(spoilt, mask).sum(axis=1))
+print("weight on padding:", softmax(spoilt, mask)[~mask].sum(), "  row sums:",
+      softmax(spoilt, mask).sum(axis=1))
 
 # %% [markdown] lang="en"
 # ## Summary
@@ -598,7 +620,7 @@ print("weight on padding:", softmax(spoilt, mask)[~mask].sum(), "  row sums:", s
 # | 一个批次 | 填满的数组和遮罩,True 表示真实 | $(N, n)$ |
 # | 只落在真实元素上的权重 | `softmax (1)`、`softmax (2)` | 每行和为 1,填充恰为 0 |
 #
-# - 词向量只知道统计时跟它在一起的东西:邻居教会它词的类别,图片教会它词的所指。
+# - 词向量只知道统计时跟它在一起的东西:邻居教会它词的类别,图像教会它词的所指。
 # - 形状对得上的 reshape 不一定对;区域是网格上的一个位置,它的向量看到的比那一格多。
 # - 梯度与变量同形;用了两次就把两份加起来;对不对,问 `check_gradient`。
 #

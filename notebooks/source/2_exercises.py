@@ -12,9 +12,11 @@
 # each other: later ones may call earlier ones.
 #
 # Write yours in place of `raise NotImplementedError`, run the cell, and run the `check` below it. It draws new shapes and numbers each
-# time. `hint("softmax")` gives a hint, and the next one is a little clearer. Useful in NumPy here: `A @ B` multiplies the last two
-# axes, whatever stands in front; `X.swapaxes(-1, -2)` transposes them; `keepdims=True` keeps a summed axis, with size 1;
-# `math.sqrt` gives a plain number.
+# time. `hint("softmax")` gives a hint, and the next one is a little clearer. A function must not change the arrays that it is given:
+# `S = S - …` makes a new one, `S -= …` does not.
+#
+# Useful in NumPy here: `A @ B` multiplies the last two axes, whatever stands in front; `X.swapaxes(-1, -2)` transposes them;
+# `keepdims=True` keeps a summed axis, with size 1; `math.sqrt` gives a plain number.
 
 # %% [markdown] lang="zh"
 # # 练习 2 · 自注意力
@@ -22,8 +24,10 @@
 # 六个函数。全部做对,你就写出了完整的注意力,前向和反向,每一行都是你自己的。后面的可以调用前面的。
 #
 # 把 `raise NotImplementedError` 换成你的代码,运行这一格,再运行下面的 `check`,它每次都换新的形状和数字。`hint("softmax")` 给一个
-# 提示,再要一次会更明白一点。这里用得上的 NumPy:`A @ B` 对最后两个轴做乘积,前面有什么轴都行;`X.swapaxes(-1, -2)` 转置这两个轴;
-# `keepdims=True` 求和后保留那个轴,大小为 1;`math.sqrt` 给出一个普通的数。
+# 提示,再要一次会更明白一点。函数不许改动传入的数组:`S = S - …` 得到新数组,`S -= …` 则改动原来的。
+#
+# 这里用得上的 NumPy:`A @ B` 对最后两个轴做乘积,前面有什么轴都行;`X.swapaxes(-1, -2)` 转置这两个轴;`keepdims=True` 求和后保留
+# 那个轴,大小为 1;`math.sqrt` 给出一个普通的数。
 
 # %%
 import math

@@ -139,12 +139,15 @@ rng = np.random.default_rng(0)
 sizes, labels = (4, 64, 1024), ("not divided", "divided by √d_k")
 figure, panels = plt.subplots(1, 2, figsize=(9, 2.9), sharey=True)
 for panel, label, divide in zip(panels, labels, (False, True)):
-    for d_k, style, marker in zip(sizes, ("-", "--", ":"), ("o", "s", "^")):
+    for d_k, style, marker, colour in zip(sizes, ("-", "--", ":"), "os^", ("#0072B2", "#009E73", "#D55E00")):
         scores = np.einsum("nd,nmd->nm", rng.normal(size=(300, d_k)), rng.normal(size=(300, 16, d_k)))
-        weights = np.sort(softmax(scores / np.sqrt(d_k) if divide else scores), axis=1)[:, ::-1].mean(axis=0)
-        panel.plot(range(1, 17), weights, style, marker=marker, markersize=4, label=f"d_k = {d_k}")
+        weights = softmax(scores / np.sqrt(d_k) if divide else scores)
+        weights = np.sort(weights, axis=1)[:, ::-1].mean(axis=0)
+        panel.plot(range(1, 17), weights, style, marker=marker, markersize=4, color=colour,
+                   label=f"d_k = {d_k}")
         print(f"{label:16} d_k = {d_k:4}: largest weight {weights[0]:.2f}, second {weights[1]:.2f}")
-    panel.axhline(1 / 16, color="grey", linewidth=0.8), panel.text(16, 1 / 16 + 0.02, "uniform", ha="right", fontsize=8, color="grey")
+    panel.axhline(1 / 16, color="grey", linewidth=0.8)
+    panel.text(16, 1 / 16 + 0.02, "uniform", ha="right", fontsize=8, color="grey")
     panel.set_title(label, fontsize=10), panel.set_xlabel("key, the most looked at first", fontsize=9)
     panel.spines[["top", "right"]].set_visible(False), panel.legend(fontsize=8)
 panels[0].set_ylabel("weight, mean of 300 queries", fontsize=9)
@@ -196,8 +199,10 @@ for panel, S in zip(panels, (np.array([2.0, 1, 0]), np.array([6.0, 1, 0]))):
     print("A =", A, "  row sums of its Jacobian:", np.abs(J.sum(axis=1).round(12)))
     panel.imshow(J, cmap="PuOr", vmin=-0.25, vmax=0.25)
     for (j, k), value in np.ndenumerate(J):
-        panel.text(k, j, f"{value:+.3f}", ha="center", va="center", fontsize=10, color="white" if value > 0.14 else "black")
-    panel.set_xticks(range(3), [f"$S_{k}$" for k in (1, 2, 3)]), panel.set_yticks(range(3), [f"$A_{j}$" for j in (1, 2, 3)])
+        panel.text(k, j, f"{value:+.3f}", ha="center", va="center", fontsize=10,
+                   color="white" if value > 0.14 else "black")
+    panel.set_xticks(range(3), [f"$S_{k}$" for k in (1, 2, 3)])
+    panel.set_yticks(range(3), [f"$A_{j}$" for j in (1, 2, 3)])
     panel.set_title("A = (" + ", ".join(f"{a:.3f}" for a in A) + ")", fontsize=10)
 figure.tight_layout()
 
@@ -216,7 +221,8 @@ figure.tight_layout()
 # what is worse loses. Whole matrices: $dS = A \circ (dA - \mathrm{rowsum}(dA \circ A))$, and the $m \times m$ Jacobian is never made.
 
 # %% [markdown] lang="zh"
-# 每行之和为 0,因为所有分数同加一个数,权重不变。而当某个权重接近 1 时,所有元素都接近 0:2.2 节里饱和了的 softmax 学不动。
+# 每行之和为 0,因为所有分数同加一个数,权重不变。而当某个权重接近 1 时,所有元素都接近 0。这就是 2.2 节里饱和了的
+# softmax:它学不动。
 #
 # ### 从雅可比矩阵到反向传播
 #
@@ -292,7 +298,8 @@ d_S = A * (d_A - (d_A * A).sum(axis=-1, keepdims=True))
 d_Q = d_S @ K / math.sqrt(4)
 d_K = d_S.T @ Q / math.sqrt(4)
 print("d_S", d_S, " d_Q", d_Q, "\nd_K\n", d_K)
-assert all(np.allclose(mine, theirs) for mine, theirs in zip((d_Q, d_K, d_V), attention_backward(d_Y, cache)))
+for mine, theirs in zip((d_Q, d_K, d_V), attention_backward(d_Y, cache)):
+    assert np.allclose(mine, theirs)
 show(attention_backward)
 
 # %% [markdown] lang="en"
@@ -363,12 +370,16 @@ show(multi_head_attention_backward)
 
 d = 4
 weights = {f"{W}_{letter}": rng.normal(size=(d, d) if W == "W" else d) for letter in "QKVO" for W in "Wb"}
+X = rng.normal(size=(3, d))
 print()
-print(check_gradient(multi_head_attention, multi_head_attention_backward, {"X": rng.normal(size=(3, d)), **weights},
+print(check_gradient(multi_head_attention, multi_head_attention_backward, {"X": X, **weights},
                      options={"heads": 2}, rng=rng))
+grads = multi_head_attention_backward(np.eye(3, d), multi_head_attention(X, **weights, heads=2)[1])
+for name in ("d_b_Q", "d_b_K", "d_b_V"):
+    print(f"largest entry of {name}: {np.abs(getattr(grads, name)).max():.1e}")
 
 # %% [markdown] lang="en"
-# In the table $b_K$ has a gradient that is 0 but for rounding. A bias on all keys adds the same number to all scores of a row, and
+# The gradient of $b_K$ is 0 but for rounding. A bias on all keys adds the same number to all scores of a row, and
 # section 2.3 says what that does to the weights: nothing.
 #
 # ## 2.6 A set has no order
@@ -377,7 +388,7 @@ print(check_gradient(multi_head_attention, multi_head_attention_backward, {"X": 
 # mean for *cat chases ball* and *ball chases cat*?
 
 # %% [markdown] lang="zh"
-# 表中 $b_K$ 的梯度除舍入误差外为 0。给所有键加一个偏置,就是给一行的所有分数同加一个数;2.3 节说了这对权重有什么影响:没有影响。
+# $b_K$ 的梯度除舍入误差外为 0。给所有键加一个偏置,就是给一行的所有分数同加一个数;2.3 节说了这对权重有什么影响:没有影响。
 #
 # ## 2.6 集合没有顺序
 #
@@ -434,7 +445,8 @@ show(OneLayer.forward, OneLayer.backward)
 # %%
 rng = np.random.default_rng(0)
 train_scenes, test_scenes = make_scenes("train", 1500, rng), make_scenes("test", 200, rng)
-texts = [caption.text for scene in train_scenes for language in ("en", "zh") for caption in captions_of(scene, language)]
+texts = [caption.text for scene in train_scenes for language in ("en", "zh")
+         for caption in captions_of(scene, language)]
 vocabulary = Vocabulary.build(texts, "characters")
 E = rng.standard_normal((len(vocabulary), 32), dtype=np.float32)
 
@@ -456,12 +468,16 @@ figure.tight_layout()
 # %% [markdown] lang="en"
 # ### The maps of a sentence
 #
+# (A network that cannot look guesses one colour in seven and one noun in nine: 0.13 of the answers.)
+#
 # A row is the token that looks, a column the token that is looked at. Before training first, then after, for the same sentence.
 # Look at the rows of *black*, *cat*, *red* and *ball*: these are asked something. The other rows are not asked anything and look
 # wherever chance has left them.
 
 # %% [markdown] lang="zh"
 # ### 一句话的注意力图
+#
+# (不会“看”的网络只能猜:颜色七猜一,名词九猜一,平均答对 0.13。)
 #
 # 一行是“看”的词元,一列是“被看”的词元。先是训练前,再是训练后,同一句话。请看 *black*、*cat*、*red*、*ball* 这几行:它们被问了问题。
 # 其余各行没有被问,看哪里全凭偶然。
@@ -472,11 +488,13 @@ from attnretrieval.figures import attention_matrix, heads, region_weights
 tokens = vocabulary.tokens_of(captions_of(test_scenes[0], "en")[0].text)
 n = len(tokens)
 after = words.attention(test.X[:4], test.mask[:4])
-heads(np.stack([before[0, 0, :n, :n], after[0, 0, :n, :n]]), tokens, tokens, titles=["before training", "after training"])
+heads(np.stack([before[0, 0, :n, :n], after[0, 0, :n, :n]]), tokens, tokens,
+      titles=["before training", "after training"])
 
 # %%
 tokens_zh = vocabulary.tokens_of(captions_of(test_scenes[0], "zh")[0].text)
-attention_matrix(after[2, 0, :len(tokens_zh), :len(tokens_zh)], tokens_zh, tokens_zh, title="一只黑色的猫在追红色的球, after training")
+attention_matrix(after[2, 0, :len(tokens_zh), :len(tokens_zh)], tokens_zh, tokens_zh,
+                 title="一只黑色的猫在追红色的球, after training")
 
 # %% [markdown] lang="en"
 # *cat* looks at *black*, *black* at *cat*, *ball* at *red*; 猫 at 黑 and 球 at 红. Nobody told it which word belongs to which: it
@@ -516,7 +534,7 @@ heads(two.attention(test.X[:1], test.mask[:1])[0, :, :n, :n], tokens, tokens)
 # 它们分工,但分得并不整齐。头 1 为 *black*、*cat*、*ball* 找到了搭档;对 *red* 它在两个名词之间犹豫,这时头 0 来帮忙。换一个随机
 # 种子,分工又会不同。损失函数并不要求头各司其职,所以在检验之前,不要给一个头起名字。
 #
-# ### 一幅图的注意力图
+# ### 图像的注意力图
 #
 # 同样的一层,词元换成区域:**问一个物体所在的区域,另一个物体是什么形状。** 区域就是第 1 课的格子,用主成分从 768 个数降到 64 个。
 #
@@ -535,7 +553,8 @@ print(f"share right: {regions.share_right(test_regions):.1f}")
 scene = test_scenes[0]
 A = regions.attention(test_regions.X[:1], test_regions.mask[:1])[0, 0]
 cat, ball = scene.cells
-region_weights(scene.image, A[[cat, ball]], (4, 4), ["the cat's region looks at", "the ball's region looks at"], [cat, ball])
+region_weights(scene.image, A[[cat, ball]], (4, 4),
+               ["the cat's region looks at", "the ball's region looks at"], [cat, ball])
 
 # %% [markdown] lang="en"
 # ### How much may we believe a map?
@@ -564,7 +583,8 @@ def share_that_survives(which):
     for i, scene in enumerate(test_scenes):
         caption, row = captions_of(scene, "en")[0], slice(4 * i, 4 * i + 1)
         places = {"nothing": []}
-        for span, name in zip(caption.spans, ("its own colour", "the noun", "the relation", "the other colour", "the other noun")):
+        for span, name in zip(caption.spans, ("its own colour", "the noun", "the relation",
+                                              "the other colour", "the other noun")):
             places[name] = phrase_positions(vocabulary.spans(caption.text), span.start, span.end)
         mask = test.mask[row].copy()
         mask[0, places[which]] = False
@@ -578,15 +598,17 @@ hidden = ("nothing", "the relation", "the other colour", "its own colour")
 shares = [share_that_survives(which) for which in hidden]
 figure, axis = plt.subplots(figsize=(7, 2.2))
 axis.barh(hidden, shares, color=["#6b6b6b", "#0072B2", "#0072B2", "#D55E00"])
-axis.axvline(1 / 7, color="black", linewidth=0.8, linestyle="--"), axis.text(0.3, 3, "dashed: one of 7 colours", fontsize=8, va="center")
+axis.axvline(1 / 7, color="black", linewidth=0.8, linestyle="--")
+axis.text(0.3, 3, "dashed: one of 7 colours", fontsize=8, va="center")
 axis.invert_yaxis(), axis.set_xlim(0, 1.02), axis.spines[["top", "right"]].set_visible(False)
-axis.set_xlabel("share of nouns that still name their colour"), axis.set_title("masked key", fontsize=10, loc="left")
+axis.set_xlabel("share of nouns that still name their colour")
+axis.set_title("masked key", fontsize=10, loc="left")
 figure.tight_layout()
 
 # %% [markdown] lang="en"
-# Here the map told the truth, of 200 sentences; one sentence would not do, since a guess is right in one of seven. (Why is the last
-# bar a little above one in seven? Compare *a red cat* and *an orange cat*.) And it need not be so: this network has one layer and no residual connection, so that its answer *must* come
-# through $A$. In deeper networks the same picture proves less. Lesson 5 repeats the deletion test on a retriever.
+# Here the map told the truth, on 200 sentences; one sentence would not do, since a guess is right in one of seven. (Why is the last
+# bar nearly twice one in seven? Compare *a red cat* and *an orange cat*: the article gives one of the seven colours away.) And it
+# need not be so: this network has one layer and no residual connection, so that its answer *must* come through $A$. In deeper networks the same picture proves less. Lesson 5 repeats the deletion test on a retriever.
 #
 # ## Summary
 #
@@ -606,8 +628,8 @@ figure.tight_layout()
 # **Next**: write all of this yourself in [exercise 2](2_exercises.ipynb). In lesson 3 words look at regions.
 
 # %% [markdown] lang="zh"
-# 这一次,图说的是真话,而且是在 200 个句子上;只试一句不算数,因为瞎猜也有七分之一的机会。(最后一条为什么比七分之一高一点?
-# 比一比 *a red cat* 和 *an orange cat*。)但不一定总是如此:这个网络只有一层,没有残差连接,答案*只能*经过 $A$。在更深的网络里,同样的图能证明的就少了。
+# 这一次,图说的是真话,而且是在 200 个句子上;只试一句不算数,因为瞎猜也有七分之一的机会。(最后一条为什么几乎是七分之一的两倍?
+# 比一比 *a red cat* 和 *an orange cat*:冠词泄露了七种颜色中的一种。)但不一定总是如此:这个网络只有一层,没有残差连接,答案*只能*经过 $A$。在更深的网络里,同样的图能证明的就少了。
 # 第 5 课会在检索模型上再做一次删除实验。
 #
 # ## 小结

@@ -58,8 +58,8 @@ np.set_printoptions(precision=3, suppress=True, linewidth=110)
 # $H_t\,(n, d)$ are the words and $H_v\,(m, d)$ the regions, each after its own self-attention. They have one size $d$, so a word and a
 # region have a dot product. Queries come from the side that looks, keys and values from the side that is looked at:
 #
-# $$A = \mathrm{softmax}(H H_{other}^\top / \sqrt{d}) \tag{cross_attention (1)}$$
-# $$C = A H_{other} \tag{cross_attention (2)}$$
+# $$A = \mathrm{softmax}(H H_{other}^\top / \sqrt{d}) \tag{cross-attention (1)}$$
+# $$C = A H_{other} \tag{cross-attention (2)}$$
 #
 # | who looks | at whom | weights | what it finds: the context |
 # |---|---|---|---|
@@ -87,8 +87,8 @@ np.set_printoptions(precision=3, suppress=True, linewidth=110)
 # $H_t\,(n, d)$ 是词,$H_v\,(m, d)$ 是区域,各自已经做过自注意力。两者的大小都是 $d$,所以词和区域之间有点积。查询来自看的一方,键和值来自
 # 被看的一方:
 #
-# $$A = \mathrm{softmax}(H H_{other}^\top / \sqrt{d}) \tag{cross_attention (1)}$$
-# $$C = A H_{other} \tag{cross_attention (2)}$$
+# $$A = \mathrm{softmax}(H H_{other}^\top / \sqrt{d}) \tag{cross-attention (1)}$$
+# $$C = A H_{other} \tag{cross-attention (2)}$$
 #
 # | 谁在看 | 看谁 | 权重 | 找到的东西:上下文 |
 # |---|---|---|---|
@@ -157,7 +157,7 @@ for name, mask in (("no mask", None), ("with mask", real), ("nothing is real", n
     print(f"{name:16} region 0 looks {cache.A[0, 0]}   its context {C[0]}")
 
 # %% [markdown] lang="en"
-# A logit of 0 is no weight of 0: padding takes its share, and a text would get another score for being put into a longer batch. Keep the
+# A logit of 0 is no weight of 0: padding takes its share, and the same text would get a different score in a longer batch. Keep the
 # last line in mind: **with nothing to look at, the context is 0.** Section 3.7 lives on it.
 #
 # ## 3.2 The gradient: the tokens looked at go two ways
@@ -229,7 +229,8 @@ d_S = softmax_backward(d_A, A_t2v) / math.sqrt(4)
 d_H_t = d_S @ H_v
 as_keys = d_S.T @ H_t
 print("region 0: as value", as_values[0], " as key", as_keys[0])
-print("region 1: as value", as_values[1], " as key", as_keys[1], " sum", as_values[1] + as_keys[1])
+print("region 1: as value", as_values[1], " as key", as_keys[1])
+print("          the sum ", as_values[1] + as_keys[1])
 print("d_H of 'cat':", d_H_t[0])
 theirs = cross_attention_backward(d_C, t2v)
 assert np.allclose(d_H_t, theirs.d_H) and np.allclose(as_values + as_keys, theirs.d_H_other)
@@ -237,7 +238,7 @@ show(cross_attention_backward)
 
 # %% [markdown] lang="en"
 # As a value region 1 is asked for more of feature 1, since "cat" takes 0.088 of it. As a key it is asked for less: it should be found
-# less, for what it gives is worse than the mean. Here the key wins. A backward that forgets one way has the wrong sign.
+# less, for what it gives is worse than the mean. Here the key wins: a backward that forgets the keys has the wrong sign.
 #
 # ### Check it by machine
 #
@@ -248,7 +249,7 @@ show(cross_attention_backward)
 
 # %% [markdown] lang="zh"
 # 作为值,区域 1 被要求在第一个特征上多一点,因为“猫”取了它的 0.088。作为键,它被要求少一点:它给出的东西不如平均,应该少被找到。这里键
-# 占上风。漏掉一条路的反向传播,连符号都会错。
+# 占上风:漏掉键这条路的反向传播,连符号都会错。
 #
 # ### 让机器检验
 #
@@ -275,7 +276,8 @@ def forgetful(d_C, cache):
 
 inputs = {"H": rng.normal(size=(3, 4)), "H_other": rng.normal(size=(5, 4))}
 for backward in (forgetful, cross_attention_backward):
-    print(check_gradient(cross_attention, backward, inputs, rng=rng, name=backward.__name__, paths=ways), end="\n\n")
+    print(check_gradient(cross_attention, backward, inputs, rng=rng, name=backward.__name__, paths=ways),
+          end="\n\n")
 
 # %% [markdown] lang="en"
 # $dH$ is right: its only way is that of the queries. Of $dH_{other}$ the checker names the part that is missing.
@@ -352,10 +354,12 @@ print(f"F = {F[0, 0]},  d_h = {grads.d_H[0, 0]} = 0.5 + 0.5,  d_c = {grads.d_C[0
 u = np.linspace(-7, 7, 200)
 figure, panels = plt.subplots(1, 2, figsize=(9, 2.7))
 G = 1 / (1 + np.exp(-u))
-panels[0].plot(u, G * 3 + (1 - G) * 1, color="#0072B2"), panels[0].set_title("F slides from the context to the token", fontsize=10)
+panels[0].plot(u, G * 3 + (1 - G) * 1, color="#0072B2")
+panels[0].set_title("F slides from the context to the token", fontsize=10)
 for value, name in ((3, "h = 3, the token"), (1, "c = 1, the context")):
     panels[0].axhline(value, color="grey", linewidth=0.8, linestyle="--")
-    panels[0].text(-7 if value == 3 else 7, value, name, fontsize=8, ha="left" if value == 3 else "right", va="bottom")
+    panels[0].text(-7 if value == 3 else 7, value, name, fontsize=8,
+                   ha="left" if value == 3 else "right", va="bottom")
 for d_u, style, name in ((G * (1 - G) * 2, "-", "h - c = 2"), (G * (1 - G) * 0.2, "--", "h - c = 0.2")):
     panels[1].plot(u, d_u, style, color="#D55E00", label=name)
 panels[1].legend(fontsize=8), panels[1].set_title("what the gate learns from: dU for dF = 1", fontsize=10)
@@ -388,9 +392,11 @@ def straight(d_F, cache):
     return d_F * cache.G, d_F * (1 - cache.G), right.d_W, right.d_b
 
 
-inputs = {"H": rng.normal(size=(3, 4)), "C": rng.normal(size=(3, 4)), "W": rng.normal(size=(8, 4)), "b": rng.normal(size=4)}
+inputs = {"H": rng.normal(size=(3, 4)), "C": rng.normal(size=(3, 4)), "W": rng.normal(size=(8, 4)),
+          "b": rng.normal(size=4)}
 for backward in (straight, fuse_gate_backward):
-    print(check_gradient(fuse_gate, backward, inputs, rng=rng, name=backward.__name__, paths=gate_ways), end="\n\n")
+    print(check_gradient(fuse_gate, backward, inputs, rng=rng, name=backward.__name__, paths=gate_ways),
+          end="\n\n")
 show(fuse_gate, fuse_gate_backward)
 
 # %% [markdown] lang="en"
@@ -453,9 +459,11 @@ from attnretrieval.equations.pooling import (
 )
 
 draw_numbers = np.random.default_rng(135)
-F, u, mask = draw_numbers.normal(size=(5, 6)), 1.5 * draw_numbers.normal(size=6), np.array([1, 1, 1, 1, 0], bool)
+F, u = draw_numbers.normal(size=(5, 6)), 1.5 * draw_numbers.normal(size=6)
+mask = np.array([1, 1, 1, 1, 0], bool)
 d_g = np.ones(6)
-taught = {"mean": pool_mean_backward(d_g, pool_mean(F, mask)[1]).d_F, "max": pool_max_backward(d_g, pool_max(F, mask)[1]).d_F,
+taught = {"mean": pool_mean_backward(d_g, pool_mean(F, mask)[1]).d_F,
+          "max": pool_max_backward(d_g, pool_max(F, mask)[1]).d_F,
           "attention": pool_attention_backward(d_g, pool_attention(F, u, mask)[1]).d_F}
 figure, panels = plt.subplots(1, 3, figsize=(10, 2.9), sharey=True)
 for panel, (name, d_F) in zip(panels, taught.items()):
@@ -463,12 +471,14 @@ for panel, (name, d_F) in zip(panels, taught.items()):
     for (i, j), value in np.ndenumerate(d_F):
         panel.text(j, i, f"{value:.2f}" if value else "0", ha="center", va="center", fontsize=8,
                    color="white" if abs(value) > 0.6 else "black")
-    panel.set_title(f"d_F, {name}", fontsize=10), panel.set_xticks(range(6), [f"$c_{j}$" for j in range(6)])
+    panel.set_title(f"d_F, {name}", fontsize=10)
+    panel.set_xticks(range(6), [f"$c_{j}$" for j in range(6)])
 panels[0].set_yticks(range(5), ["token 0", "token 1", "token 2", "token 3", "padding"], fontsize=9)
 figure.tight_layout()
 print("a =", pool_attention(F, u, mask)[1].a)
 for forward, backward, inputs in ((pool_mean, pool_mean_backward, {"F": F, "mask": mask}),
-                                  (pool_attention, pool_attention_backward, {"F": F, "u": u, "mask": mask})):
+                                  (pool_attention, pool_attention_backward,
+                                   {"F": F, "u": u, "mask": mask})):
     print(check_gradient(forward, backward, inputs, rng=rng))
 show(pool_attention, pool_attention_backward)
 
@@ -480,8 +490,8 @@ show(pool_attention, pool_attention_backward)
 #
 # Now all pieces are put together: $T$, $V$ → self-attention → $H_t$, $H_v$ → cross-attention → $C_t$, $C_v$ → fusion → pooling → $g_t$, $g_v$, and the
 # score of a pair is the cosine of the two. We train the package's own `Model`, small, with the plain options: *add*, attention pooling,
-# two heads. Two parts are new. A feed-forward layer and a layer norm stand behind self-attention; layer norm keeps every token at length
-# $\sqrt d$, so that the logits are large enough for the softmax to choose. And the loss is borrowed from lesson 4. It asks for one thing
+# two heads, and regions without self-attention, so that each shows its own cell alone. Two parts are new. A feed-forward layer and a layer norm stand behind self-attention; layer norm brings every token to about the
+# length $\sqrt d$, so that the logits are large enough for the softmax to choose. And the loss is borrowed from lesson 4. It asks for one thing
 # only: **of 16 scenes, each caption shall score highest with its own.** Nobody says which word belongs to which region.
 #
 # **Predict before you run.** Will the word "cat" find the cat's region nevertheless? Why should it?
@@ -493,8 +503,9 @@ show(pool_attention, pool_attention_backward)
 # ## 3.5 训练
 #
 # 现在把零件装起来:$T$、$V$ → 自注意力 → $H_t$、$H_v$ → 交叉注意力 → $C_t$、$C_v$ → 融合 → 池化 → $g_t$、$g_v$,一对图文的得分就是这两个
-# 向量的余弦。训练的是这个包自己的 `Model`,只是小一些,选项取最朴素的:相加、注意力池化、两个头。有两处是新的。自注意力后面加了前馈层
-# 和层归一化;层归一化让每个词元的长度保持在 $\sqrt d$,这样分数才够大,softmax 才挑得出来。损失函数从第 4 课借来,它只要求一件事:
+# 向量的余弦。训练的是程序包自己的 `Model`,只是小一些,选项取最朴素的:相加、注意力池化、两个头;区域之间不做自注意力,
+# 让每个区域只反映自己那一格。有两处是新的。自注意力后面加了前馈层
+# 和层归一化;层归一化让每个词元的长度约为 $\sqrt d$,这样分数才够大,softmax 才挑得出来。损失函数从第 4 课借来,它只要求一件事:
 # **在 16 个场景里,每句话与自己的场景得分最高。** 没有人说哪个词属于哪个区域。
 #
 # **先猜再运行。** 即便如此,“猫”这个词会找到猫的区域吗?凭什么会?
@@ -512,17 +523,17 @@ show(Model.paired, Model.paired_backward)
 
 # %% [markdown] lang="en"
 # Read `paired` from `cross_attention` down, and `paired_backward` as the same list upwards. Its last lines are the sum of 3.2: own way,
-# out to look, looked at. (`token_cosine` is another score, off here.)
+# out to look, looked at. (The branch after `else` is another score, off here.)
 
 # %% [markdown] lang="zh"
 # 从 `cross_attention` 往下读 `paired`,再把 `paired_backward` 当作同一张单子往上读。最后几行就是 3.2 节的求和:自己的路、去看的路、被看的路。
-# (`token_cosine` 是另一种得分,这里没有用。)
+# (`else` 之后是另一种得分,这里没有用。)
 
 # %%
 SIDE = {"project": True, "residual": True, "layer_norm": True, "feed_forward": 96, "pooling": "attention"}
 RECIPE = parse_recipe({
     "text": {"tokeniser": "characters", "d_vectors": 48, "positions": 24, **SIDE},
-    "image": {"pca": 96, "positions": 16, "self_attention": False, **SIDE},     # a region shows its own cell alone
+    "image": {"pca": 96, "positions": 16, "self_attention": False, **SIDE},     # see the text above
     "model": {"d": 48, "heads": 4, "cross_heads": 2, "fusion": "add"},
 })
 
@@ -543,27 +554,38 @@ def fit(model, data, epochs, rng, lr=3e-3, batch=16):
 
 
 rng = np.random.default_rng(0)
-train, test = make_part("train", 2000, rng), make_part("test", 100, rng)        # no combination is in both
+# no combination is in both
+train, test = make_part("train", 2000, rng), make_part("test", 100, rng)
 retriever = build_retriever(RECIPE, train.data)
 model, vocabulary = retriever.model, retriever.vocabulary
 losses = fit(model, training_data(retriever, train.data), epochs=3, rng=rng)
 
-figure, axis = plt.subplots(figsize=(7, 2.3))
-for k, (name, colour, style) in enumerate((("alone, section 3.7", "#0072B2", "--"), ("paired", "#D55E00", "-"))):
-    axis.plot(np.convolve(losses[:, k], np.ones(8) / 8, "valid"), style, color=colour, linewidth=1.2, label=name)
-axis.axhline(np.log(16), color="grey", linewidth=0.8, linestyle=":")
-axis.text(len(losses), np.log(16), "log 16: knows nothing", ha="right", va="bottom", fontsize=8, color="grey")
-axis.set_xlabel("step"), axis.set_ylabel("loss, mean of 8 steps", fontsize=9), axis.legend(fontsize=8)
-axis.spines[["top", "right"]].set_visible(False), axis.set_ylim(bottom=0)
+figure, axis = plt.subplots(figsize=(7, 2.6))
+knows_nothing = {"alone": (np.log(16) + np.log(32)) / 2, "paired": np.log(16)}
+for k, (name, colour, style) in enumerate((("alone", "#0072B2", "--"), ("paired", "#D55E00", "-"))):
+    smooth = np.convolve(losses[:, k], np.ones(8) / 8, "valid")
+    axis.plot(smooth, style, color=colour, linewidth=1.2, label=name)
+    axis.axhline(knows_nothing[name], color="grey", linewidth=0.8, linestyle=":")
+    axis.text(len(losses), knows_nothing[name], f"{name}: knows nothing", ha="right", va="bottom", fontsize=8,
+              color="grey")
+axis.set_xlabel("step"), axis.set_ylabel("loss, mean of 8 steps", fontsize=9)
+axis.legend(fontsize=8, loc="center right"), axis.set_ylim(0, 3.7)
+axis.spines[["top", "right"]].set_visible(False)
 figure.tight_layout()
 
 # %% [markdown] lang="en"
+# Two losses fall: *paired* is the score above, *alone* is explained in 3.7. (A batch has 16 scenes with two captions each. *Alone* takes
+# all 32 captions, *paired* one a scene, so a network that knows nothing starts at $\tfrac12(\log 16 + \log 32)$ and at $\log 16$.)
+#
 # ## 3.6 Which region did each word look at?
 #
 # The scene is from the test set: no *black cat chasing a red ball* was in training. Above, where each word looks ($A_{t2v}$, its row); below,
 # which regions look at it ($A_{v2t}$, its column). Dark red is attention far above uniform.
 
 # %% [markdown] lang="zh"
+# 下降的有两个损失:*paired* 就是上面说的成对得分,*alone* 到 3.7 节再解释。(一个批次有 16 个场景,每个两句描述。*alone* 用全部 32 句,
+# *paired* 每个场景只用一句;所以什么都不懂的网络,前者从 $\tfrac12(\log 16 + \log 32)$ 开始,后者从 $\log 16$ 开始。)
+#
 # ## 3.6 每个词看了哪个区域?
 #
 # 这个场景来自测试集:训练中没有出现过“黑猫追红球”。上排是每个词看哪里($A_{t2v}$ 的一行),下排是哪些区域在看它($A_{v2t}$ 的一列)。
@@ -575,13 +597,16 @@ from attnretrieval.inputs.scenes import RUNNING_EXAMPLE
 
 scene, images = test.scenes[0], retriever.encode_regions(test.data.regions)
 image = images.take([0])
-looks = {language: model.attention(retriever.encode_captions([text]), image) for language, text in RUNNING_EXAMPLE.items()}
+looks = {language: model.attention(retriever.encode_captions([text]), image)
+         for language, text in RUNNING_EXAMPLE.items()}
 tokens = {language: vocabulary.tokens_of(text) for language, text in RUNNING_EXAMPLE.items()}
 # %config InlineBackend.figure_format = "png"
-word_region_maps(scene.image, tokens["en"], looks["en"].A_t2v, looks["en"].A_v2t, test.data.boxes, title=RUNNING_EXAMPLE["en"])
+word_region_maps(scene.image, tokens["en"], looks["en"].A_t2v, looks["en"].A_v2t, test.data.boxes,
+                 title=RUNNING_EXAMPLE["en"])
 
 # %%
-word_region_maps(scene.image, tokens["zh"], looks["zh"].A_t2v, looks["zh"].A_v2t, test.data.boxes, title=RUNNING_EXAMPLE["zh"])
+word_region_maps(scene.image, tokens["zh"], looks["zh"].A_t2v, looks["zh"].A_v2t, test.data.boxes,
+                 title=RUNNING_EXAMPLE["zh"])
 
 # %% [markdown] lang="en"
 # *cat* and *black* look at the cat, *red* and *ball* at the ball. The measure word 只 counts cats, dogs and birds, and it looks at the cat as
@@ -603,7 +628,7 @@ word_region_maps(scene.image, tokens["zh"], looks["zh"].A_t2v, looks["zh"].A_v2t
 # 它为什么学得会?原因就是 3.2 节的梯度:$C_t$ 越像这些词,这句话与自己的场景得分越高;于是在每个有猫的场景里,像“猫”的那个区域都被推近一点,
 # 作为键,也作为值。其余区域每个场景都不同,它们的作用互相抵消。
 #
-# 这种情况有多常见?对测试说明里的每个名词和颜色词,我们问:颜色最深的区域是不是 16 个中正确的那一个。
+# 这种情况有多常见?对测试描述里的每个名词和颜色词,我们问:颜色最深的区域是不是 16 个中正确的那一个。
 
 # %%
 from attnretrieval.inputs.words import phrase_positions
@@ -616,14 +641,17 @@ for i, (text, spans) in enumerate(zip(test.data.captions.texts, test.spans)):
         if span.kind != "relation":
             places = phrase_positions(vocabulary.spans(text), span.start, span.end)
             for name, weights in (("head 0", A[0]), ("head 1", A[1]), ("mean of both", A.mean(axis=0))):
-                hits.setdefault((span.kind, name), []).append(weights[places].mean(axis=0).argmax() in span.cells)
+                hit = weights[places].mean(axis=0).argmax() in span.cells
+                hits.setdefault((span.kind, name), []).append(hit)
 # %config InlineBackend.figure_format = "retina"
 figure, axis = plt.subplots(figsize=(7, 2.4))
 for row, ((kind, _), found) in enumerate(hits.items()):
     axis.barh(row, np.mean(found), color="#0072B2" if kind == "object" else "#E69F00")
     axis.text(np.mean(found) + 0.01, row, f"{np.mean(found):.2f}", va="center", fontsize=9)
-axis.set_yticks(range(len(hits)), [f"{'noun' if kind == 'object' else kind}, {name}" for kind, name in hits], fontsize=9)
-axis.axvline(1 / 16, color="black", linewidth=0.8, linestyle="--"), axis.text(1 / 16 + 0.01, -0.75, "a random cell", fontsize=8)
+axis.set_yticks(range(len(hits)), fontsize=9,
+                labels=[f"{'noun' if kind == 'object' else kind}, {name}" for kind, name in hits])
+axis.axvline(1 / 16, color="black", linewidth=0.8, linestyle="--")
+axis.text(1 / 16 + 0.01, -0.75, "a random cell", fontsize=8)
 axis.invert_yaxis(), axis.set_xlim(0, 1.08), axis.spines[["top", "right"]].set_visible(False)
 axis.set_xlabel(f"share of {len(found)} words whose darkest region is the right one", fontsize=9)
 figure.tight_layout()
@@ -663,19 +691,23 @@ def draw(word, head, temperature):
     language, i = word
     A_t2v, A_v2t = maps(language, head, temperature)
     token = tokens[language][i]
-    return region_weights(scene.image, np.stack([A_t2v[i], A_v2t[:, i]]), (4, 4), [f"{token} looks at", f"{token} is looked at by"],
+    return region_weights(scene.image, np.stack([A_t2v[i], A_v2t[:, i]]), (4, 4),
+                          [f"{token} looks at", f"{token} is looked at by"],
                           [None, None])
 
 
 try:
     from ipywidgets import FloatLogSlider, SelectionSlider, interact
 
-    words = [(f"{token} ({i})", (language, i)) for language in tokens for i, token in enumerate(tokens[language])]
-    interact(draw, word=SelectionSlider(options=words, value=("en", 2)), head=SelectionSlider(options=["mean", 0, 1]),
+    words = [(f"{token} ({i})", (language, i)) for language in tokens
+             for i, token in enumerate(tokens[language])]
+    interact(draw, word=SelectionSlider(options=words, value=("en", 2)),
+             head=SelectionSlider(options=["mean", 0, 1]),
              temperature=FloatLogSlider(value=1, min=-1.5, max=1.5, step=0.25))
 except ImportError:  # no sliders; call draw(("en", 2), "mean", 0.5) by hand
     pass
-region_weights(scene.image, np.stack([maps("en", "mean", temperature)[0][2] for temperature in (0.3, 1, 4)]), (4, 4),
+of_cat = [maps("en", "mean", temperature)[0][2] for temperature in (0.3, 1, 4)]
+region_weights(scene.image, np.stack(of_cat), (4, 4),
                ["cat, temperature 0.3", "cat, temperature 1", "cat, temperature 4"], [None] * 3)
 
 # %% [markdown] lang="en"
@@ -696,7 +728,7 @@ region_weights(scene.image, np.stack([maps("en", "mean", temperature)[0][2] for 
 #
 # ## 3.7 难题:$g_v$ 取决于文本
 #
-# 搜索引擎为每幅图存一个向量,而且是在*有人提问之前*。可是看看这条链:$C_v$ 是由词组成的。下面对**同一幅**图,分别用测试集里的每一句英文说明
+# 搜索引擎为每幅图存一个向量,而且是在*有人提问之前*。可是看看这条链:$C_v$ 是由词组成的。下面对**同一幅**图,分别用测试集里的每一句英文描述
 # 计算 $g_v$。
 #
 # **先猜再运行。** 这一幅图有多少个不同的 $g_v$?一百万幅图、一千个查询,要算多少个向量?什么时候算?
@@ -720,7 +752,8 @@ print(len(np.unique(g_v.round(5), axis=0)), "different g_v of one image")
 assert np.allclose(g_alone, image.g, atol=1e-5)         # the model does the same
 chosen = np.arange(40)
 embedding_map(np.concatenate([g_v[chosen], g_alone]), [""] * 41,
-              ["with its own text", *["with another text"] * 39, "alone, C := 0"], title="g_v of one image, with 40 texts")
+              ["with its own text", *["with another text"] * 39, "alone, C := 0"],
+              title="g_v of one image, with 40 texts")
 
 # %% [markdown] lang="en"
 # As many as there are texts: a billion for a million images and a thousand queries, and each only once the query has come. In the picture the
@@ -735,8 +768,8 @@ embedding_map(np.concatenate([g_v[chosen], g_alone]), [""] * 41,
 # | gate | $G = \sigma(H W_1 + b)$, $F = G \circ H$ | |
 #
 # The result is called $g^0_v$, and $g^0_t$ for a text alone. No new weights, no made-up average text: **one set of weights, two entry points**.
-# But a vector that training has never seen is worth nothing, so training minimises both: $L = L_{alone} + \lambda L_{paired}$. That is the dashed
-# curve of 3.5. (It ends near $\tfrac12 \log 2 = 0.35$ and cannot go lower: a batch has two captions of each scene, which share the prize.)
+# But a vector that training has never seen is worth nothing, so training minimises both: $L = L_{alone} + \lambda L_{paired}$. $L_{alone}$ is the
+# dashed curve of 3.5. (It ends near $\tfrac12 \log 2 = 0.35$ and cannot go lower: two captions of each scene share the prize.)
 #
 # **Predict before you run.** Captions with scenes, scored alone and paired: in which of the two will the diagonal stand out? How much
 # does one have to compute for each, for $N$ texts and $N$ images?
@@ -763,7 +796,8 @@ alone = cosine_similarity(english.g, images.g)[0]           # 100 texts, 100 sce
 paired = model.score_matrix(english, images)
 titles = [f"{name}: {np.sum(S.argmax(axis=1) == np.arange(100))} of 100 texts find their scene"
           for name, S in (("alone", alone), ("paired", paired))]
-heads(np.stack([alone, paired])[:, :8, :8], [f"text {i}" for i in range(8)], [f"scene {i}" for i in range(8)], titles=titles,
+heads(np.stack([alone, paired])[:, :8, :8], [f"text {i}" for i in range(8)],
+      [f"scene {i}" for i in range(8)], titles=titles,
       axes=("", ""), bar="score (below 0 is white)")
 
 # %% [markdown] lang="en"

@@ -12,8 +12,8 @@
 #
 # Write yours in place of `raise NotImplementedError`, run the cell, and run the `check` below it. It draws new shapes and numbers each
 # time. `hint("contexts")` gives a hint, and the next one is a little clearer. You have written `softmax`, `attention` and
-# `linear_backward` in earlier exercises; here `softmax` and `attention` are given, so that this sheet stands by itself. The given `attention` returns $Y$
-# alone.
+# `linear_backward` in earlier exercises; here `softmax` and `attention` are given, so that this sheet stands by itself. The given
+# `attention(Q, K, V, key_mask=None)` returns $Y$ alone.
 
 # %% [markdown] lang="zh"
 # # 练习 3 · 交叉注意力
@@ -22,7 +22,7 @@
 #
 # 把 `raise NotImplementedError` 换成你的代码,运行这一格,再运行下面的 `check`,它每次都换新的形状和数字。`hint("contexts")` 给一个提示,
 # 再要一次会更明白一点。`softmax`、`attention` 和 `linear_backward` 你在前面的练习里写过;这里把 `softmax` 和 `attention` 直接给出,好让这一份练习
-# 自成一体。给出的 `attention` 只返回 $Y$。
+# 自成一体。给出的 `attention(Q, K, V, key_mask=None)` 只返回 $Y$。
 
 # %%
 import math
@@ -30,19 +30,13 @@ import math
 import numpy as np
 
 from attnretrieval.course import check, hint, progress
-from attnretrieval.equations import attention as given
-from attnretrieval.equations.softmax import softmax
-
-
-def attention(Q, K, V, key_mask=None):
-    """Y of exercise 2; key_mask (..., m), True = a real key."""
-    return given.attention(Q, K, V, key_mask)[0]
+from attnretrieval.course.given import attention, softmax
 
 # %% [markdown] lang="en"
 # ## 1 · `cross_attention(H, H_other, key_mask=None) -> C`
 #
-# $$A = \mathrm{softmax}(H H_{other}^\top / \sqrt d) \tag{cross_attention (1)}$$
-# $$C = A H_{other} \tag{cross_attention (2)}$$
+# $$A = \mathrm{softmax}(H H_{other}^\top / \sqrt d) \tag{cross-attention (1)}$$
+# $$C = A H_{other} \tag{cross-attention (2)}$$
 #
 # `H` has shape $(\ldots, n, d)$: those who look. `H_other` has shape $(\ldots, m, d)$: those who are looked at. `C` is $(\ldots, n, d)$, one context
 # for each who looks. `key_mask` is `None` or $(\ldots, m)$, `True` = a real token of `H_other`.
@@ -52,8 +46,8 @@ def attention(Q, K, V, key_mask=None):
 # %% [markdown] lang="zh"
 # ## 1 · `cross_attention(H, H_other, key_mask=None) -> C`
 #
-# $$A = \mathrm{softmax}(H H_{other}^\top / \sqrt d) \tag{cross_attention (1)}$$
-# $$C = A H_{other} \tag{cross_attention (2)}$$
+# $$A = \mathrm{softmax}(H H_{other}^\top / \sqrt d) \tag{cross-attention (1)}$$
+# $$C = A H_{other} \tag{cross-attention (2)}$$
 #
 # `H` 的形状是 $(\ldots, n, d)$,是看的一方;`H_other` 是 $(\ldots, m, d)$,是被看的一方。`C` 是 $(\ldots, n, d)$,看的一方每个词元得到一个上下文。
 # `key_mask` 是 `None` 或形状 $(\ldots, m)$,`True` 表示 `H_other` 的真实词元。
@@ -179,6 +173,8 @@ check("fuse_gate_backward", fuse_gate_backward)
 # `cache` has `F`, shape $(\ldots, n, d)$, and `mask`, $(\ldots, n)$, `True` = real. `d_g` has shape $(\ldots, d)$. How much does $g$ move when one real token
 # moves by 1, and when padding does? A sequence without a real token has $g = 0$ whatever its tokens are: its gradient is 0, and nothing
 # may be divided by 0.
+#
+# (`check` may remark that float32 becomes float64: in NumPy `True / 2` is a float64. It is no fault; `.astype(d_g.dtype)` mends it.)
 
 # %% [markdown] lang="zh"
 # ## 5 · `pool_mean_backward(d_g, cache) -> d_F`
@@ -187,12 +183,14 @@ check("fuse_gate_backward", fuse_gate_backward)
 #
 # `cache` 里有 `F`,形状 $(\ldots, n, d)$,和 `mask`,形状 $(\ldots, n)$,`True` 表示真实。`d_g` 的形状是 $(\ldots, d)$。一个真实词元动 1,$g$ 动多少?
 # 填充动 1 呢?没有真实词元的序列,无论词元是什么,$g$ 都是 0:它的梯度是 0,也不许除以 0。
+#
+# (`check` 可能会提到 float32 变成了 float64:NumPy 里 `True / 2` 是 float64。这不算错,用 `.astype(d_g.dtype)` 就能保持。)
 
 # %%
 def pool_mean_backward(d_g, cache):
     F, mask = cache
     ### BEGIN SOLUTION
-    weights = mask / np.maximum(mask.sum(axis=-1, keepdims=True), 1)
+    weights = (mask / np.maximum(mask.sum(axis=-1, keepdims=True), 1)).astype(d_g.dtype)
     return weights[..., :, None] * d_g[..., None, :]
     ### END SOLUTION
 

@@ -16,7 +16,7 @@
 # Everywhere, $C$ is the number of captions and $I$ that of images. A row of $S\,(C, I)$ is a caption, a column an image. `positives`
 # $(C, I)$ is `True` where the caption describes the image; an image may have several captions. Useful in NumPy here: `~positives` turns
 # `True` and `False` round, `S[c][~positives[c]]` takes the entries where a row of booleans is `True`, and `np.argwhere(positives)` lists
-# all right pairs.
+# all right pairs. `example_S` and `example_positives` are the scores of lesson 4.2, to try your losses on.
 
 # %% [markdown] lang="zh"
 # # 练习 4 · 训练目标
@@ -28,20 +28,23 @@
 #
 # 全篇里 $C$ 是描述的个数,$I$ 是图像的个数。$S\,(C, I)$ 的一行是一句描述,一列是一幅图。`positives` $(C, I)$ 在描述属于该图处为 `True`,一幅图
 # 可以有几句描述。这里用得上的 NumPy:`~positives` 把 `True` 和 `False` 对调,`S[c][~positives[c]]` 取出布尔行为 `True` 处的元素,
-# `np.argwhere(positives)` 列出所有正确的对。
+# `np.argwhere(positives)` 列出所有正确的对。`example_S` 和 `example_positives` 是第 4.2 节的分数,可以拿来试你的损失。
 
 # %%
 import numpy as np
 
 from attnretrieval.course import check, hint, progress
 
+example_S = np.array([[0.70, 0.60, 0.10], [0.20, 0.50, 0.35], [0.20, 0.45, 0.60]])
+example_positives = np.eye(3, dtype=bool)
+
 # %% [markdown] lang="en"
 # ## 1 · `cosine_similarity_backward(d_S, cache) -> d_G_t, d_G_v`
 #
 # The forward brought every caption vector $G_t\,(C, d)$ and every image vector $G_v\,(I, d)$ to length 1, and compared all with all:
 #
-# $$\hat T = r_t \circ G_t, \quad \hat V = r_v \circ G_v, \quad r = 1 / \text{length} \tag{cosine.cosine_similarity (1)}$$
-# $$S = \hat T\, \hat V^\top \tag{cosine.cosine_similarity (2)}$$
+# $$\hat T = r_t \circ G_t, \quad \hat V = r_v \circ G_v, \quad r = 1 / \text{length} \tag{cosine.cosine-similarity (1)}$$
+# $$S = \hat T\, \hat V^\top \tag{cosine.cosine-similarity (2)}$$
 #
 # `cache` holds `T_hat` $(C, d)$, `V_hat` $(I, d)$, `r_t` $(C, 1)$ and `r_v` $(I, 1)$. Given `d_S` $(C, I)$, return both gradients as a tuple.
 #
@@ -54,8 +57,8 @@ from attnretrieval.course import check, hint, progress
 #
 # 前向把每个描述向量 $G_t\,(C, d)$ 和图像向量 $G_v\,(I, d)$ 的长度变成 1,再两两比较:
 #
-# $$\hat T = r_t \circ G_t, \quad \hat V = r_v \circ G_v, \quad r = 1 / \text{长度} \tag{cosine.cosine_similarity (1)}$$
-# $$S = \hat T\, \hat V^\top \tag{cosine.cosine_similarity (2)}$$
+# $$\hat T = r_t \circ G_t, \quad \hat V = r_v \circ G_v, \quad r = 1 / \text{长度} \tag{cosine.cosine-similarity (1)}$$
+# $$S = \hat T\, \hat V^\top \tag{cosine.cosine-similarity (2)}$$
 #
 # `cache` 里有 `T_hat` $(C, d)$、`V_hat` $(I, d)$、`r_t` $(C, 1)$、`r_v` $(I, 1)$。给定 `d_S` $(C, I)$,用元组返回两个梯度。
 #
@@ -85,8 +88,8 @@ check("cosine_similarity_backward", cosine_similarity_backward)
 # $$U_{ik} = \max(0,\; \mathrm{margin} + S_{ki} - S_{ci}) \qquad \text{for each caption } k \text{ that is wrong for } i$$
 # $$L = \Big(\sum V + \sum U\Big) / \text{number of right pairs} \tag{triplet (2)}$$
 #
-# Loops are welcome. Mind "wrong": another caption of the same image is *not* wrong, and neither is $i$ itself. By hand: with margin 0.2,
-# the scores of lesson 4.2 give 0.217, see the figure there.
+# Loops are welcome. Mind "wrong": another caption of the same image is *not* wrong, and neither is $i$ itself. Where
+# nothing is wrong, its sum is 0. Return a number. By hand: `triplet_loss(example_S, example_positives)` is 0.217.
 
 # %% [markdown] lang="zh"
 # ## 2 · `triplet_loss(S, positives, margin=0.2) -> L`
@@ -97,8 +100,8 @@ check("cosine_similarity_backward", cosine_similarity_backward)
 # $$U_{ik} = \max(0,\; \mathrm{margin} + S_{ki} - S_{ci}) \qquad \text{对 } i \text{ 而言每句错误的描述 } k$$
 # $$L = \Big(\sum V + \sum U\Big) / \text{正确对的个数} \tag{triplet (2)}$$
 #
-# 尽管用循环。注意“错误”二字:同一幅图的另一句描述*不算*错,$i$ 自己当然也不算。可以用手核对:间隔 0.2,第 4.2 节的那些分数应得 0.217,见
-# 那里的图。
+# 尽管用循环。注意“错误”二字:同一幅图的另一句描述*不算*错,$i$ 自己当然也不算。没有错误者时,和
+# 为 0。返回一个数。可以用手核对:`triplet_loss(example_S, example_positives)` 是 0.217。
 
 # %%
 def triplet_loss(S, positives, margin=0.2):
@@ -117,29 +120,31 @@ check("triplet_loss", triplet_loss)
 # %% [markdown] lang="en"
 # ## 3 · `info_nce(S, log_temperature, positives) -> L`
 #
-# $$Z = S / \tau, \qquad \tau = e^{l} \tag{info_nce (1)}$$
-# $$L_t = \text{mean over captions of } -\sum_i Y_{ci} \log P_{ci}, \qquad P = \mathrm{softmax}(Z) \text{ along the images} \tag{info_nce (3)}$$
+# $$Z = S / \tau, \qquad \tau = e^{l} \tag{info-nce (1)}$$
+# $$L_t = \text{mean over captions of } -\sum_i Y_{ci} \log P_{ci}, \qquad P = \mathrm{softmax}(Z) \text{ along the images} \tag{info-nce (3)}$$
 # $$L_v = \text{mean over images of } -\sum_c X_{ci} \log R_{ci}, \qquad R = \mathrm{softmax}(Z) \text{ along the captions}$$
-# $$L = (L_t + L_v) / 2 \tag{info_nce (4)}$$
+# $$L = (L_t + L_v) / 2 \tag{info-nce (4)}$$
 #
-# $l$ is `log_temperature`. $Y$ is `positives` with each row divided by its sum, $X$ with each column divided by its sum. Every row and column has a right answer.
+# $l$ is `log_temperature`. $Y$ is `positives` with each row divided by its sum, $X$ with each column divided by its sum. Every row and
+# column has a right answer. Return a number: `info_nce(example_S, np.log(0.2), example_positives)` is 0.534.
 #
 # It pays to write **one direction** as a function of $Z$ and `positives`, along the rows; the other direction is the same function of the
 # transposes. Take the logarithm by pencil first: $\log P_i = Z_i - \log \sum_k e^{Z_k}$. And subtract the row's maximum from $Z$ before
-# `np.exp`, as in exercise 2.
+# all this, as in exercise 2: scores of some hundreds come too.
 
 # %% [markdown] lang="zh"
 # ## 3 · `info_nce(S, log_temperature, positives) -> L`
 #
-# $$Z = S / \tau, \qquad \tau = e^{l} \tag{info_nce (1)}$$
-# $$L_t = -\sum_i Y_{ci} \log P_{ci} \text{ 对描述求平均}, \qquad P = \mathrm{softmax}(Z) \text{(沿图像)} \tag{info_nce (3)}$$
+# $$Z = S / \tau, \qquad \tau = e^{l} \tag{info-nce (1)}$$
+# $$L_t = -\sum_i Y_{ci} \log P_{ci} \text{ 对描述求平均}, \qquad P = \mathrm{softmax}(Z) \text{(沿图像)} \tag{info-nce (3)}$$
 # $$L_v = -\sum_c X_{ci} \log R_{ci} \text{ 对图像求平均}, \qquad R = \mathrm{softmax}(Z) \text{(沿描述)}$$
-# $$L = (L_t + L_v) / 2 \tag{info_nce (4)}$$
+# $$L = (L_t + L_v) / 2 \tag{info-nce (4)}$$
 #
 # $l$ 就是 `log_temperature`。$Y$ 是 `positives` 的每行除以该行之和,$X$ 是每列除以该列之和。每行每列都有正确答案。
+# 返回一个数:`info_nce(example_S, np.log(0.2), example_positives)` 是 0.534。
 #
 # 最好把**一个方向**写成 $Z$ 和 `positives` 的函数,沿行计算;另一个方向就是对两者的转置再用同一个函数。先用铅笔取对数:
-# $\log P_i = Z_i - \log \sum_k e^{Z_k}$。另外,`np.exp` 之前先让 $Z$ 减去行最大值,同练习 2。
+# $\log P_i = Z_i - \log \sum_k e^{Z_k}$。另外,一开始就让 $Z$ 减去行最大值,同练习 2:分数也会有几百那么大。
 
 # %%
 def info_nce(S, log_temperature, positives):

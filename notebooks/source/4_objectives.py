@@ -65,26 +65,29 @@ def panels_of(count, width=9.0, height=3.0, **options):
 
 
 def signed(matrices, titles, limit):
-    """Gradients of scores, captions by images, on one scale: descent pushes orange scores down and pulls purple ones up."""
+    """Gradients of scores on one scale: descent pushes orange scores down and pulls purple ones up."""
     rows, columns = matrices[0].shape
-    figure, panels = plt.subplots(1, len(matrices), figsize=((0.55 * columns + 0.6) * len(matrices), 0.42 * rows + 0.8),
+    figure, panels = plt.subplots(1, len(matrices),
+                                  figsize=((0.55 * columns + 0.6) * len(matrices), 0.42 * rows + 0.8),
                                   layout="constrained")
     for panel, matrix, title in zip(panels, matrices, titles):
         panel.imshow(matrix, cmap="PuOr_r", vmin=-limit, vmax=limit, aspect="auto")
         for (i, j), value in np.ndenumerate(matrix):
-            panel.text(j, i, f"{value:+.2f}" if abs(value) > 0.0005 else "0", ha="center", va="center", fontsize=8,
-                       color="white" if abs(value) > 0.6 * limit else "black")
+            panel.text(j, i, f"{value:+.2f}" if abs(value) > 0.0005 else "0", fontsize=8,
+                       ha="center", va="center", color="white" if abs(value) > 0.6 * limit else "black")
         panel.set_xticks([]), panel.set_yticks([])
-        panel.set_xlabel("image", fontsize=8), panel.set_ylabel("caption", fontsize=8), panel.set_title(title, fontsize=9)
+        panel.set_xlabel("image", fontsize=8)
+        panel.set_ylabel("caption", fontsize=8)
+        panel.set_title(title, fontsize=9)
 
 # %% [markdown] lang="en"
 # ## 4.1 The cosine
 #
 # Captions have vectors $G_t\,(C, d)$, images $G_v\,(I, d)$. Each is brought to length 1, and then a product compares all with all:
 #
-# $$r = 1 / \sqrt{g \cdot g + \varepsilon} \tag{cosine.l2_normalise (1)}$$
-# $$\hat g = r\, g \tag{cosine.l2_normalise (2)}$$
-# $$S = \hat G_t\, \hat G_v^\top \qquad (C, I) \tag{cosine.cosine_similarity (2)}$$
+# $$r = 1 / \sqrt{g \cdot g + \varepsilon} \tag{cosine.l2-normalise (1)}$$
+# $$\hat g = r\, g \tag{cosine.l2-normalise (2)}$$
+# $$S = \hat G_t\, \hat G_v^\top \qquad (C, I) \tag{cosine.cosine-similarity (2)}$$
 #
 # **With a pencil**, for one vector $g\,(d)$ and without the tiny $\varepsilon$. The length stands in every entry of $\hat g$:
 #
@@ -107,9 +110,9 @@ def signed(matrices, titles, limit):
 #
 # 描述的向量是 $G_t\,(C, d)$,图像的是 $G_v\,(I, d)$。先把每个向量的长度变成 1,再用一次乘积把所有的两两比较:
 #
-# $$r = 1 / \sqrt{g \cdot g + \varepsilon} \tag{cosine.l2_normalise (1)}$$
-# $$\hat g = r\, g \tag{cosine.l2_normalise (2)}$$
-# $$S = \hat G_t\, \hat G_v^\top \qquad (C, I) \tag{cosine.cosine_similarity (2)}$$
+# $$r = 1 / \sqrt{g \cdot g + \varepsilon} \tag{cosine.l2-normalise (1)}$$
+# $$\hat g = r\, g \tag{cosine.l2-normalise (2)}$$
+# $$S = \hat G_t\, \hat G_v^\top \qquad (C, I) \tag{cosine.cosine-similarity (2)}$$
 #
 # **拿起铅笔**,只看一个向量 $g\,(d)$,略去很小的 $\varepsilon$。长度出现在 $\hat g$ 的每个元素里:
 #
@@ -126,12 +129,17 @@ def signed(matrices, titles, limit):
 # **先猜再运行。** $g = (3, 4)$,图像 $\hat v = (1, 0)$。$S$ 是多少?取 $dS = 1$,$dg$ 是多少?如果 $g$ 长十倍,$dg$ 会怎样?
 
 # %%
-from attnretrieval.equations.cosine import cosine_similarity, cosine_similarity_backward, l2_normalise_backward
+from attnretrieval.equations.cosine import (
+    cosine_similarity,
+    cosine_similarity_backward,
+    l2_normalise_backward,
+)
 
 for g in (np.array([[3.0, 4.0]]), np.array([[30.0, 40.0]])):
     S, cache = cosine_similarity(g, np.array([[1.0, 0.0]]))
     d_g, _ = cosine_similarity_backward(np.ones((1, 1)), cache)
-    print(f"g = {g[0]}: S = {S[0, 0]:.2f}, dg = {d_g[0].round(4)}, its part along g: {abs(d_g[0] @ g[0]):.0e}")
+    along = abs(d_g[0] @ g[0])
+    print(f"g = {g[0]}: S = {S[0, 0]:.2f}, dg = {d_g[0].round(4)}, its part along g: {along:.0e}")
 show(l2_normalise_backward, cosine_similarity_backward)
 
 # %% [markdown] lang="en"
@@ -161,11 +169,14 @@ for angle in np.radians([25, 65, 105, 145]):
         d_g, _ = gradient_at(g)
         left.plot([0, g[0]], [0, g[1]], color=GREY, linewidth=0.6)
         left.plot(*g, "o", color=BLUE, markersize=4)
-        left.annotate("", g + 0.4 * d_g, g, arrowprops={"arrowstyle": "->", "color": RED, "linewidth": 1.6})
+        arrow = {"arrowstyle": "->", "color": RED, "linewidth": 1.6}
+        left.annotate("", g + 0.4 * d_g, g, arrowprops=arrow)
 for panel in (left, right):
-    panel.annotate("", (1.9, 0), (0, 0), arrowprops={"arrowstyle": "->", "color": "black", "linewidth": 2})
+    arrow = {"arrowstyle": "->", "color": "black", "linewidth": 2}
+    panel.annotate("", (1.9, 0), (0, 0), arrowprops=arrow)
     panel.set_aspect("equal"), panel.set_xlim(-1.8, 2.2), panel.set_ylim(-0.15, 2.2)
-left.text(2.2, 0.07, "the image", ha="right", fontsize=9), left.set_title("vectors (blue) and the gradient of their cosine (orange)", fontsize=9)
+left.text(2.2, 0.07, "the image", ha="right", fontsize=9)
+left.set_title("vectors (blue) and the gradient of their cosine (orange)", fontsize=9)
 
 g, path = np.array([-0.5, 0.3]), []
 for _ in range(41):
@@ -177,7 +188,8 @@ right.plot(path[:, 0], path[:, 1], ".-", color=BLUE, markersize=6)
 for step, dx, dy, side in ((0, -0.08, 0.05, "right"), (3, 0.05, 0.05, "left"), (40, 0.06, 0.22, "left")):
     x, y, S = path[step]
     right.plot([0, x], [0, y], color=GREY, linewidth=0.6)
-    right.text(x + dx, y + dy, f"step {step}\nlength {np.hypot(x, y):.2f}\ncosine {S:.2f}", fontsize=8, ha=side, va="bottom")
+    right.text(x + dx, y + dy, f"step {step}\nlength {np.hypot(x, y):.2f}\ncosine {S:.2f}", fontsize=8,
+               ha=side, va="bottom")
 right.set_title("forty steps along the gradient", fontsize=9)
 plt.show()
 
@@ -289,7 +301,8 @@ def only_pushes(d_L, cache):
 
 
 for backward in (only_pushes, triplet_loss_backward):
-    print(check_gradient(triplet_loss, backward, {"S": S, "positives": right_pairs}, rng=np.random.default_rng(0),
+    print(check_gradient(triplet_loss, backward, {"S": S, "positives": right_pairs},
+                         rng=np.random.default_rng(0),
                          name=backward.__name__), end="\n\n")
 
 # %% [markdown] lang="en"
@@ -323,7 +336,8 @@ show(TwoTowers.forward, TwoTowers.backward)
 
 rng = np.random.default_rng(0)
 train_scenes, test_scenes = make_scenes("train", 1500, rng), make_scenes("test", 200, rng)
-texts = [caption.text for scene in train_scenes for language in ("en", "zh") for caption in captions_of(scene, language)]
+texts = [caption.text for scene in train_scenes for language in ("en", "zh")
+         for caption in captions_of(scene, language)]
 vocabulary = Vocabulary.build(texts, "characters")
 E = rng.standard_normal((len(vocabulary), 32), dtype=np.float32)
 projection = RegionProjection.fit(np.stack([PatchExtractor()(scene.image) for scene in train_scenes]), 64)
@@ -370,17 +384,21 @@ def first_mean_then_hardest(steps=100):
     return lambda *batch: next(losses, hardest)(*batch)
 
 
-runs = {"mean": by_triplet("mean"), "hardest": by_triplet("hardest"), "mean, from step 100 hardest": first_mean_then_hardest()}
+runs = {"mean": by_triplet("mean"), "hardest": by_triplet("hardest"),
+        "mean, from step 100 hardest": first_mean_then_hardest()}
 networks = {}
 figure, (left, right) = panels_of(2, 9.5, 3.2)
 for (name, loss), colour, dash in zip(runs.items(), (BLUE, RED, GREEN), ("-", "--", "-.")):
     networks[name], losses, cosines = follow(loss)
-    left.plot(range(9, 400), np.convolve(losses, np.ones(10) / 10, "valid"), dash, color=colour, linewidth=1.2, label=name)
+    left.plot(range(9, 400), np.convolve(losses, np.ones(10) / 10, "valid"), dash, color=colour,
+              linewidth=1.2, label=name)
     right.plot(range(0, 400, 10), cosines, dash, color=colour, label=name)
     print(f"{name:28} last loss {np.mean(losses[-20:]):.3f}, mean cosine {cosines[-1]:.2f}, "
           f"R@1 of 200 images {networks[name].share_found(test):.2f}")
-left.axhline(0.4, color=GREY, linewidth=0.8, linestyle=":"), left.text(400, 0.41, "2 · margin", ha="right", fontsize=8, color=GREY)
-left.set_title("loss, mean of 10 steps", fontsize=10), right.set_title("mean cosine of two captions", fontsize=10)
+left.axhline(0.4, color=GREY, linewidth=0.8, linestyle=":")
+left.text(400, 0.41, "2 · margin", ha="right", fontsize=8, color=GREY)
+left.set_title("loss, mean of 10 steps", fontsize=10)
+right.set_title("mean cosine of two captions", fontsize=10)
 for panel in (left, right):
     panel.set_xlabel("step"), panel.set_ylim(bottom=-0.03)
 right.legend(fontsize=8, loc="center right")
@@ -407,7 +425,8 @@ shown = np.arange(8)
 few, positives = test.take(shown, 4 * shown)
 english = [captions_of(test_scenes[i], "en")[0].text for i in shown]
 pictures = [test_scenes[i].image for i in shown]
-similarity_matrix(np.stack([networks[name].forward(few)[0] for name in ("hardest", "mean")]), positives, english, pictures,
+similarity_matrix(np.stack([networks[name].forward(few)[0] for name in ("hardest", "mean")]), positives,
+                  english, pictures,
                   titles=["hardest from the start", "mean"])
 
 # %% [markdown] lang="en"
@@ -420,10 +439,10 @@ similarity_matrix(np.stack([networks[name].forward(few)[0] for name in ("hardest
 # The other idea: retrieval is a **choice**, and we know the gradient of choosing. Each row is a softmax over the images, each column
 # one over the captions, and the loss is how surprised they are by the truth:
 #
-# $$Z = S / \tau, \qquad \tau = e^{l} \tag{info_nce (1)}$$
-# $$P = \mathrm{softmax}(Z) \text{ along the images}, \qquad R = \mathrm{softmax}(Z) \text{ along the captions} \tag{info_nce (2)}$$
-# $$L_t = -\frac1C \sum_c \sum_i Y_{ci} \log P_{ci}, \qquad L_v = -\frac1I \sum_i \sum_c X_{ci} \log R_{ci} \tag{info_nce (3)}$$
-# $$L = (L_t + L_v) / 2 \tag{info_nce (4)}$$
+# $$Z = S / \tau, \qquad \tau = e^{l} \tag{info-nce (1)}$$
+# $$P = \mathrm{softmax}(Z) \text{ along the images}, \qquad R = \mathrm{softmax}(Z) \text{ along the captions} \tag{info-nce (2)}$$
+# $$L_t = -\frac1C \sum_c \sum_i Y_{ci} \log P_{ci}, \qquad L_v = -\frac1I \sum_i \sum_c X_{ci} \log R_{ci} \tag{info-nce (3)}$$
+# $$L = (L_t + L_v) / 2 \tag{info-nce (4)}$$
 #
 # $Y$ and $X$ are the targets: 1 on the right answer, or shared among several (section 4.8). Rows of $Y$ and columns of $X$ sum to 1.
 #
@@ -443,17 +462,17 @@ similarity_matrix(np.stack([networks[name].forward(few)[0] for name in ("hardest
 # What are $L_c$ and $dZ$? And what is the sum of $dZ$, always?
 
 # %% [markdown] lang="zh"
-# 读法:一行是一句描述,一列是一幅图,框是正确答案,点是这一行分数最高的图。点落在框里,就是这句描述找到了自己的图。左边是一片同样的蓝。
+# 读法:一行是一句描述,一列是一幅图,框是正确答案,点是这一行分数最高的图。点落在框里,就是这句描述找到了自己的图。左边是一片同样的蓝,
 # 却仍有几个点落对了:起初的差别还剩下一点,小得眼睛看不出来。坍缩的网络那点 R@1,就全靠这个。
 #
 # ## 4.4 InfoNCE
 #
 # 另一个想法:检索就是**做选择**,而选择的梯度我们会求。每一行是对图像的 softmax,每一列是对描述的 softmax,损失就是它们见到真相时有多惊讶:
 #
-# $$Z = S / \tau, \qquad \tau = e^{l} \tag{info_nce (1)}$$
-# $$P = \mathrm{softmax}(Z) \text{(沿图像)}, \qquad R = \mathrm{softmax}(Z) \text{(沿描述)} \tag{info_nce (2)}$$
-# $$L_t = -\frac1C \sum_c \sum_i Y_{ci} \log P_{ci}, \qquad L_v = -\frac1I \sum_i \sum_c X_{ci} \log R_{ci} \tag{info_nce (3)}$$
-# $$L = (L_t + L_v) / 2 \tag{info_nce (4)}$$
+# $$Z = S / \tau, \qquad \tau = e^{l} \tag{info-nce (1)}$$
+# $$P = \mathrm{softmax}(Z) \text{(沿图像)}, \qquad R = \mathrm{softmax}(Z) \text{(沿描述)} \tag{info-nce (2)}$$
+# $$L_t = -\frac1C \sum_c \sum_i Y_{ci} \log P_{ci}, \qquad L_v = -\frac1I \sum_i \sum_c X_{ci} \log R_{ci} \tag{info-nce (3)}$$
+# $$L = (L_t + L_v) / 2 \tag{info-nce (4)}$$
 #
 # $Y$ 和 $X$ 是目标:正确答案处为 1,正确答案有几个就平分(4.8 节)。$Y$ 的各行、$X$ 的各列之和为 1。
 #
@@ -486,7 +505,8 @@ P, R = softmax(S / tau), softmax(S.T / tau).T
 d_Z = ((P - Y) / 3 + (R - Y) / 3) / 2
 L, cache = info_nce(S, np.array(np.log(tau)), Y.astype(bool))
 assert np.allclose(d_Z / tau, info_nce_backward(1.0, cache).d_S)
-signed([P - Y, R - Y, 3 * d_Z], ["P - Y: rows sum to 0", "R - X: columns sum to 0", "3 dZ: their mean"], limit=0.6)
+signed([P - Y, R - Y, 3 * d_Z], ["P - Y: rows sum to 0", "R - X: columns sum to 0", "3 dZ: their mean"],
+       limit=0.6)
 
 # %% [markdown] lang="en"
 # Compare with the triplet's picture in 4.2: the same scores, and the same pair 1–2 is pushed most. But here **every** wrong answer is
@@ -513,7 +533,8 @@ from attnretrieval.course.known import info_nce_paths
 
 def one_direction_only(d_L, cache):
     S, _, tau, _ = cache
-    d_Z = (softmax(S / tau) - right_answers) / len(S) / 2          # each caption has one right image: Y = positives
+    # each caption has one right image: Y = positives
+    d_Z = (softmax(S / tau) - right_answers) / len(S) / 2
     return d_L * d_Z / tau, -(d_L * d_Z / tau * S).sum()
 
 
@@ -529,7 +550,8 @@ def temperature_upside_down(d_L, cache):
 
 
 right_answers = np.array([[1, 0], [0, 1], [1, 0], [0, 1]], dtype=bool)      # four captions, two images
-inputs = {"S": rng.normal(size=(4, 2)), "log_temperature": np.array(np.log(0.5)), "positives": right_answers}
+inputs = {"S": rng.normal(size=(4, 2)), "log_temperature": np.array(np.log(0.5)),
+          "positives": right_answers}
 for backward in (one_direction_only, without_temperature, temperature_upside_down, info_nce_backward):
     print(check_gradient(info_nce, backward, inputs, rng=np.random.default_rng(0), name=backward.__name__,
                          paths=info_nce_paths), end="\n\n")
@@ -558,7 +580,9 @@ for tau, colour, style in ((1, BLUE, "o-"), (0.2, GREEN, "s--"), (0.05, RED, "^:
     push = softmax(wrong / tau)                 # dZ of the wrong ones, as shares of their sum
     panel.plot(wrong, push, style, color=colour, markersize=3.5, label=f"τ = {tau}")
     print(f"τ = {tau:4}: the three hardest get {push[-3:].sum():.2f}")
-panel.set_xlabel("cosine of the wrong image"), panel.set_ylabel("share of the push"), panel.legend(fontsize=9)
+panel.set_xlabel("cosine of the wrong image")
+panel.set_ylabel("share of the push")
+panel.legend(fontsize=9)
 plt.show()
 
 # %% [markdown] lang="en"
@@ -596,20 +620,24 @@ for step, L in enumerate(best.train(train, by_info_nce, 400, np.random.default_r
     losses.append(L), temperatures.append(float(np.exp(best.parameters["log_temperature"])))
     if step in (20, 100, 400):
         snapshots[f"step {step}"] = best.forward(few)[0]
-print(f"R@1 of 200 images: {best.share_found(test):.2f}, mean cosine {mean_cosine(best):.2f}, temperature {temperatures[-1]:.3f}")
-similarity_matrix(np.stack(list(snapshots.values())), positives, english[:8], pictures[:8], titles=list(snapshots))
+print(f"R@1 of 200 images: {best.share_found(test):.2f}, mean cosine {mean_cosine(best):.2f}, "
+      f"temperature {temperatures[-1]:.3f}")
+similarity_matrix(np.stack(list(snapshots.values())), positives, english[:8], pictures[:8],
+                  titles=list(snapshots))
 
 # %%
 chinese = [captions_of(test_scenes[i], "zh")[0].text for i in range(8, 14)]
 others = np.arange(8, 14)
 few, positives = test.take(others, 4 * others + 2)
 S, _ = best.forward(few)
-similarity_matrix(S, positives, chinese, [test_scenes[i].image for i in others], titles=["after training, Chinese captions"])
+similarity_matrix(S, positives, chinese, [test_scenes[i].image for i in others],
+                  titles=["after training, Chinese captions"])
 
 # %% [markdown] lang="en"
 # Before training all is nearly one colour, in stripes, and the dots gather in a few columns: random towers see mostly what all
-# captions have in common, and one image is a little nearer to all of them. Afterwards the cells that stay dark are no accident. Look for pairs of scenes that share an object: they *are* half alike, and a good retriever says so. A matrix need
-# not be black and white; the diagonal must be the darkest of its row and of its column. (The Chinese captions are of six other
+# captions have in common, and one image is a little nearer to all of them. Afterwards the cells that stay
+# dark are no accident. Look for pairs of scenes that share an object: they *are* half alike, and a good retriever says so. A matrix
+# need not be black and white; the diagonal must be the darkest of its row and of its column. (The Chinese captions are of six other
 # scenes.)
 #
 # ### Where the temperature went
@@ -635,23 +663,32 @@ left.plot(range(9, 400), np.convolve(losses, np.ones(10) / 10, "valid"), color=B
 left.set_title("loss, mean of 10 steps", fontsize=10), left.set_xlabel("step"), left.set_ylim(bottom=0)
 left.axhline(np.log(2) / 2, color=GREY, linewidth=0.8, linestyle="--")
 left.text(400, np.log(2) / 2 - 0.06, "½ log 2, see 4.8", fontsize=8, color=GREY, ha="right", va="top")
-middle.plot(temperatures, color=RED), middle.set_title("temperature", fontsize=10), middle.set_xlabel("step"), middle.set_ylim(0, 0.12)
-for share, name, colour, dash in ((0.5, "half as sure: S / 2", GREEN, "--"), (1, "the trained scores S", BLUE, "-")):
+middle.plot(temperatures, color=RED)
+middle.set_title("temperature", fontsize=10)
+middle.set_xlabel("step")
+middle.set_ylim(0, 0.12)
+for share, name, colour, dash in ((0.5, "half as sure: S / 2", GREEN, "--"),
+                                  (1, "the trained scores S", BLUE, "-")):
     L_of = [float(info_nce(share * S, np.array(np.log(tau)), right)[0]) for tau in grid]
-    panel.plot(grid, L_of, dash, color=colour, label=name), panel.plot(grid[np.argmin(L_of)], min(L_of), "o", color=colour)
+    panel.plot(grid, L_of, dash, color=colour, label=name)
+    panel.plot(grid[np.argmin(L_of)], min(L_of), "o", color=colour)
     L, cache = info_nce(share * S, np.array(np.log(0.1)), right)
-    print(f"{name:22} at τ = 0.1: dl = {info_nce_backward(1.0, cache).d_log_temperature:+.2f}; best τ = {grid[np.argmin(L_of)]:.3f}")
-panel.set_xscale("log"), panel.set_xlabel("τ"), panel.set_title("loss of one batch, by τ", fontsize=10), panel.legend(fontsize=8)
+    d_l = info_nce_backward(1.0, cache).d_log_temperature
+    print(f"{name:22} at τ = 0.1: dl = {d_l:+.2f}; best τ = {grid[np.argmin(L_of)]:.3f}")
+panel.set_xscale("log")
+panel.set_xlabel("τ")
+panel.set_title("loss of one batch, by τ", fontsize=10)
+panel.legend(fontsize=8)
 plt.show()
 
 # %% [markdown] lang="en"
-# In the first steps it rises: who knows nothing does better to be unsure. Then the better the scores, the colder it may be. And scores that are half as large want half the temperature: only $S / \tau$ counts. A
-# temperature is not a matter of taste but of the scale of your scores, and is best learnt.
+# In the first steps it rises: a network that knows nothing does better to be unsure. Then the better the scores, the colder it may be. And scores
+# that are half as large want half the temperature: only $S / \tau$ counts. A temperature is not a matter of taste but of the scale of your scores, and is best learnt.
 #
 # ## 4.7 What a batch teaches
 #
-# The wrong answers are the other members of the batch. With $N$ images a caption is asked "which of these $N$?", and a network that
-# knows nothing has the loss $\log N$.
+# The wrong answers are the other members of the batch. With $N$ images a caption is asked "which of these $N$?", and an image, with two
+# captions each, "which of these $2N$?". A network that knows nothing has the loss $\tfrac12(\log N + \log 2N)$.
 #
 # **Predict before you run.** Batches of 4, 16 and 64 images. Which is best after the same number of **steps**? And which after the same
 # number of **images** seen?
@@ -661,7 +698,8 @@ plt.show()
 #
 # ## 4.7 一个批次教什么
 #
-# 错误答案就是同一批里的其他成员。有 $N$ 幅图,问一句描述的就是“这 $N$ 幅里是哪一幅?”,什么都不懂的网络损失是 $\log N$。
+# 错误答案就是同一批里的其他成员。有 $N$ 幅图,问一句描述的就是“这 $N$ 幅里是哪一幅?”;每幅图有两句描述,问一幅图的就是
+# “这 $2N$ 句里是哪一句?”。什么都不懂的网络,损失是 $\tfrac12(\log N + \log 2N)$。
 #
 # **先猜再运行。** 批次为 4、16、64 幅图。**步数**相同时哪个最好?看过的**图数**相同时呢?
 
@@ -673,7 +711,8 @@ for size in sizes:
         network, losses, _ = follow(by_info_nce, steps, every=1000, images=size)
         found[name].append(network.share_found(test))
     knows_nothing = (np.log(size) + np.log(2 * size)) / 2           # images, and twice as many captions
-    print(f"N = {size:2}: first loss {losses[0]:.2f}, of one that knows nothing {knows_nothing:.2f}; R@1", *(f"{values[-1]:.2f}" for values in found.values()))
+    print(f"N = {size:2}: first loss {losses[0]:.2f}, of one that knows nothing {knows_nothing:.2f}; R@1",
+          *(f"{values[-1]:.2f}" for values in found.values()))
 figure, panel = panels_of(1, 6.5, 2.8)
 for (name, values), colour, style in zip(found.items(), (BLUE, ORANGE), ("o-", "s--")):
     panel.plot(sizes, values, style, color=colour, label=name)
@@ -692,7 +731,7 @@ plt.show()
 # captions of an image are right. The target is shared among them: with $k$ right captions each has $X = 1/k$.
 #
 # **Predict before you run.** (a) With two captions an image, what is the smallest possible $L_v$? (b) Write the loss with each caption
-# its own pair: the columns of $S$ are repeated, the target is the diagonal. Is the gradient of InfoNCE another one? And that of
+# its own pair: the columns of $S$ are repeated, the target is the diagonal. Does the gradient of InfoNCE change? Does that of
 # the triplet loss with the hardest negative?
 
 # %% [markdown] lang="zh"
@@ -712,21 +751,25 @@ def each_its_own_pair(loss):
     """The loss of pairs (caption, its image), in which all that is off the diagonal is wrong."""
     def of_pairs(S, log_temperature, positives):
         image_of = positives.argmax(axis=1)
-        L, d_pairs, d_log_temperature = loss(S[:, image_of], log_temperature, np.eye(len(S), dtype=bool))     # (C, C)
-        return L, d_pairs @ positives.astype(S.dtype), d_log_temperature        # an image used k times gets the sum
+        S_pairs, diagonal = S[:, image_of], np.eye(len(S), dtype=bool)          # (C, C) both
+        L, d_pairs, d_log_temperature = loss(S_pairs, log_temperature, diagonal)
+        # an image used k times gets the sum
+        return L, d_pairs @ positives.astype(S.dtype), d_log_temperature
     return of_pairs
 
 
-S = np.array([[0.80, 0.10, 0.30], [0.70, 0.20, 0.55], [0.30, 0.60, 0.10], [0.20, 0.65, 0.30], [0.10, 0.60, 0.70], [0.40, 0.30, 0.75]])
-positives = np.repeat(np.eye(3, dtype=bool), 2, axis=0)         # captions 1 and 2 of image 1, 3 and 4 of image 2, ...
+S = np.array([[0.80, 0.10, 0.30], [0.70, 0.20, 0.55], [0.30, 0.60, 0.10], [0.20, 0.65, 0.30],
+              [0.10, 0.58, 0.70], [0.40, 0.30, 0.75]])
+# captions 1 and 2 of image 1, 3 and 4 of image 2, ...
+positives = np.repeat(np.eye(3, dtype=bool), 2, axis=0)
 log_temperature = np.array(np.log(0.2))
 shown, titles = [], []
 for name, loss in (("InfoNCE", by_info_nce), ("hardest", by_triplet("hardest"))):
     for way, of in (("positives", loss), ("own pairs", each_its_own_pair(loss))):
         L, d_S, _ = of(S, log_temperature, positives)
-        shown.append(d_S * (3 if name == "hardest" else 1)), titles.append(f"{name}, {way}\nL = {L:.3f}")
+        shown.append(d_S), titles.append(f"dS, {name}, {way}\nL = {L:.3f}")
 assert np.allclose(shown[0], shown[1]), "InfoNCE: the same gradient"
-signed(shown, titles, limit=1.6)
+signed(shown, titles, limit=0.6)
 
 # %% [markdown] lang="en"
 # **InfoNCE has the same gradient both ways.** The repeated columns of an image are equal, and their shares of $P$ add up to that of the
@@ -752,17 +795,23 @@ signed(shown, titles, limit=1.6)
 
 # %%
 networks["InfoNCE"] = best
-wrongly = {"InfoNCE": by_info_nce, "mean": by_triplet("mean"), "mean, from step 100 hardest": first_mean_then_hardest()}
+wrongly = {"InfoNCE": by_info_nce, "mean": by_triplet("mean"),
+           "mean, from step 100 hardest": first_mean_then_hardest()}
 figure, panel = panels_of(1, 8.5, 2.6)
 for place, (name, loss) in enumerate(wrongly.items()):
     of_pairs, _, _ = follow(each_its_own_pair(loss), every=1000)
     for shift, network, way, colour, hatch in ((-0.2, networks[name], "positives", BLUE, ""),
-                                               (0.2, of_pairs, "each caption its own pair", ORANGE, "//")):
+                                               (0.2, of_pairs, "each its own pair", ORANGE, "//")):
         share = network.share_found(test)
-        panel.barh(place + shift, share, 0.38, color=colour, hatch=hatch, edgecolor="white", label=way if place == 0 else None)
-        panel.text(share + 0.01, place + shift, f"{share:.2f}   mean cosine {mean_cosine(network):.2f}", va="center", fontsize=8)
-panel.set_yticks(range(3), ["InfoNCE", "triplet, mean", "triplet, mean,\nthen hardest"]), panel.invert_yaxis()
-panel.set_xlim(0, 1.75), panel.set_xticks(np.arange(0, 1.1, 0.2)), panel.set_xlabel("R@1 of 200 images", loc="left")
+        panel.barh(place + shift, share, 0.38, color=colour, hatch=hatch, edgecolor="white",
+                   label=way if place == 0 else None)
+        panel.text(share + 0.01, place + shift, f"{share:.2f}   mean cosine {mean_cosine(network):.2f}",
+                   va="center", fontsize=8)
+panel.set_yticks(range(3), ["InfoNCE", "triplet, mean", "triplet, mean,\nthen hardest"])
+panel.invert_yaxis()
+panel.set_xlim(0, 1.75)
+panel.set_xticks(np.arange(0, 1.1, 0.2))
+panel.set_xlabel("R@1 of 200 images", loc="left")
 panel.legend(fontsize=8, loc="center right")
 plt.show()
 

@@ -16,7 +16,7 @@
 # Everywhere, $C$ is the number of captions and $I$ that of images. A row of $S\,(C, I)$ is a caption, a column an image; `image_of` $(C,)$
 # names the image of each caption, and an image may have several captions. **Ranks count from 0, the largest score stands first, and of
 # equal scores the one with the lower number.** Useful in NumPy: `np.argsort(-x, kind="stable")` gives the places of `x`, largest first,
-# and leaves equal ones in their order.
+# and leaves equal ones in their order. `example_S` and `example_image_of` are those of lesson 5.2, to try your functions on.
 
 # %% [markdown] lang="zh"
 # # 练习 5 · 检索
@@ -28,12 +28,15 @@
 #
 # 全篇里 $C$ 是描述的个数,$I$ 是图像的个数。$S\,(C, I)$ 的一行是一句描述,一列是一幅图;`image_of` $(C,)$ 写明每句描述属于哪幅图,一幅图可以有
 # 几句描述。**名次从 0 数起,分数最大的在最前,分数相等时编号小的在前。** 用得上的 NumPy:`np.argsort(-x, kind="stable")` 给出 `x` 从大到小的
-# 位置,相等的保持原来的先后。
+# 位置,相等的保持原来的先后。`example_S` 和 `example_image_of` 取自第 5.2 节,可以拿来试你的函数。
 
 # %%
 import numpy as np
 
 from attnretrieval.course import check, hint, progress
+
+example_S = np.array([[0.9, 0.2], [0.3, 0.6], [0.2, 0.5], [0.4, 0.6]])
+example_image_of = np.array([0, 0, 1, 1])
 
 # %% [markdown] lang="en"
 # ## 1 · `recall_at_k(S, image_of, k) -> percent`
@@ -41,14 +44,14 @@ from attnretrieval.course import check, hint, progress
 # Text to image. Each caption is a query. It is a **hit** if fewer than `k` images stand before its own image `image_of[c]`. Return the
 # share of hits among all captions, in percent.
 #
-# By hand: the scores of lesson 5.2 give R@1 = 75 and R@2 = 100.
+# By hand: `recall_at_k(example_S, example_image_of, 1)` is 75, and with k = 2 it is 100.
 
 # %% [markdown] lang="zh"
 # ## 1 · `recall_at_k(S, image_of, k) -> percent`
 #
 # 由文找图。每句描述是一个查询。排在它自己的图 `image_of[c]` 之前的图少于 `k` 幅,就是**命中**。返回命中的描述占全部描述的百分比。
 #
-# 可以用手核对:第 5.2 节的分数应得 R@1 = 75,R@2 = 100。
+# 可以用手核对:`recall_at_k(example_S, example_image_of, 1)` 是 75,k = 2 时是 100。
 
 # %%
 def recall_at_k(S, image_of, k):
@@ -66,14 +69,14 @@ check("recall_at_k", recall_at_k)
 # Image to text. Each image is a query, and a column of $S$ holds its scores. Several captions are right, and **the first one found
 # counts**: how many captions stand before it? Return `ranks` $(I,)$.
 #
-# By hand: the scores of lesson 5.2 give the ranks (0, 1).
+# By hand: the example gives the ranks (0, 1).
 
 # %% [markdown] lang="zh"
 # ## 2 · `rank_of_first_match(S, image_of) -> ranks`
 #
 # 由图找文。每幅图是一个查询,它的分数在 $S$ 的一列里。正确的描述有几句,**最先找到的那一句算数**:排在它之前的描述有几句?返回 `ranks` $(I,)$。
 #
-# 可以用手核对:第 5.2 节的分数应得名次 (0, 1)。
+# 可以用手核对:上面的例子应得名次 (0, 1)。
 
 # %%
 def rank_of_first_match(S, image_of):

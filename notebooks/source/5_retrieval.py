@@ -74,7 +74,7 @@ def panels_of(count, width=9.0, height=3.0, **options):
 # %% [markdown] lang="zh"
 # ## 5.1 索引
 #
-# 训练的是本项目真正的模型,只是比平时小:2000 个画出来的场景,四轮,十几秒。待搜索的图库是 200 个测试场景,其中的组合训练时从没出现过,每幅两句
+# 训练的是程序包真正的模型,只是比平时小:2000 个画出来的场景,四轮,十几秒。待搜索的图库是 200 个测试场景,其中的组合训练时从没出现过,每幅两句
 # 英文、两句中文描述。
 
 # %%
@@ -95,7 +95,7 @@ retriever = build_retriever(recipe, lessons.data)
 untrained = build_retriever(recipe, lessons.data)
 rounds = iter(range(4))
 rows = train(retriever.model, training_data(retriever, lessons.data), recipe.training,
-             lambda model, mode: {"rsum": next(rounds)}, show=False)         # no validation: the last round counts
+             lambda model, mode: {"rsum": next(rounds)}, show=False)    # no validation: the last round counts
 image_of, captions = test.captions.image_of, test.captions.texts
 print(f"{len(captions)} captions, {len(scenes)} images; captions of image 0:")
 for c in np.flatnonzero(image_of == 0):
@@ -128,7 +128,7 @@ from attnretrieval.retrieval.search import top_ids
 
 texts, images = retriever.encode_captions(captions), retriever.encode_regions(test.regions)
 print(f"g of captions {texts.g.shape}, g of images {images.g.shape}")
-print(f"a million images: {1e6 * 64 * 4 / 1e6:.0f} MB, {1e6 * 64:.0e} multiplications a query")
+print(f"a million images: {1e6 * 64 * 4 / 1e6:.0f} MB, {1e6 * 64 / 1e6:.0f} million multiplications a query")
 
 
 def unit(G):
@@ -140,7 +140,8 @@ S0 = unit(texts.g) @ unit(images.g).T
 
 def sheet(c, S, k=6):
     found = top_ids(S[c:c + 1], k)[0]
-    return retrieval_sheet(captions[c], [(scenes[i].image, float(S[c, i]), bool(i == image_of[c])) for i in found])
+    return retrieval_sheet(captions[c], [(scenes[i].image, float(S[c, i]), bool(i == image_of[c]))
+                                         for i in found])
 
 
 running = {language: captions.index(text) for language, text in
@@ -179,7 +180,7 @@ show(top_ids)
 # **Predict before you run.** What is R@1 from text to image? From image to text? Which one hangs on a tie?
 
 # %% [markdown] lang="zh"
-# 256 MB,每次查询读一遍,六千四百万次乘法:不算多。两句话没有一个字符相同,找到的却是同一幅图。(项目里的 `retrieval/nearest.py` 做的是同一件事,只是分块
+# 256 MB,每次查询读一遍,六千四百万次乘法:不算多。两句话没有一个字符相同,找到的却是同一幅图。(程序包里的 `retrieval/nearest.py` 做的是同一件事,只是分块
 # 进行,内存不随图库增长。)
 #
 # ## 5.2 用手算 R@K
@@ -211,12 +212,13 @@ from attnretrieval.retrieval.metrics import rank_block, recalls
 
 small, small_image_of = np.array([[0.9, 0.2], [0.3, 0.6], [0.2, 0.5], [0.4, 0.6]]), np.array([0, 0, 1, 1])
 for way, r in zip(("image to text", "text to image"), recalls(small, small_image_of)):
-    print(f"{way}: R@1 {r.r1:.0f}, queries {r.queries}, of which tied {r.ties}; R@1 from {r.r1_worst:.0f} to {r.r1_best:.0f}")
+    print(f"{way}: R@1 {r.r1:.0f}, queries {r.queries}, of which tied {r.ties}; "
+          f"R@1 from {r.r1_worst:.0f} to {r.r1_best:.0f}")
 show(rank_block)
 
 # %% [markdown] lang="en"
-# 75 and 50. Image 1 has its caption 3 and the wrong caption 1 at the same score, and the lower number stands first. Had the file another
-# order, it would be 100.
+# 75 and 50. Image 1 has its caption 3 and the wrong caption 1 at the same score, and the lower number stands first. In another
+# order of the file it would be 100.
 #
 # **Predict before you run.** A model has collapsed and gives *every* pair the score 0. Somebody computes the rank as "how many scores are
 # larger than that of the right one". What R@1 do they report?
@@ -229,22 +231,25 @@ show(rank_block)
 # %%
 collapsed = np.zeros((800, 200))
 i2t, t2i, *_ = recalls(collapsed, image_of)
-print(f"collapsed: t2i R@1 {t2i.r1:.1f} by lower number, {t2i.r1_best:.0f} for whoever counts larger scores only")
+print(f"collapsed: t2i R@1 {t2i.r1:.1f} by lower number, "
+      f"{t2i.r1_best:.0f} for whoever counts larger scores only")
 print(f"           {t2i.ties} of {t2i.queries} queries hang on a tie")
 of_index = recalls(S0, image_of)
 for way, r in (("i2t", of_index.i2t), ("t2i", of_index.t2i)):
-    print(f"our index, {way}: R@1 {r.r1:.1f}  R@5 {r.r5:.1f}  R@10 {r.r10:.1f}  median rank {r.medr:.0f}  mean rank {r.meanr:.2f}")
+    print(f"our index, {way}: R@1 {r.r1:.1f}  R@5 {r.r5:.1f}  R@10 {r.r10:.1f}  "
+          f"median place {r.medr:.0f}  mean place {r.meanr:.2f}")
 
 # %% [markdown] lang="en"
 # **100.** The worst model there is, and a perfect score, by a line of code that looks right. A metric must say what it does with ties, and
-# it is wise to print how many there were.
+# it is wise to print how many there were. (Papers give the median and the mean *place*, counted from 1: rank + 1.)
 #
 # ### A number without its gallery says nothing
 #
 # **Predict before you run.** The same model, the same captions, but the gallery holds only 10 images, or 50. What becomes of R@1?
 
 # %% [markdown] lang="zh"
-# **100。** 最糟糕的模型,用一行看似正确的代码,得了满分。指标必须说明怎样处理并列,最好还报告有多少个。
+# **100。** 最糟糕的模型,用一行看似正确的代码,得了满分。指标必须说明怎样处理并列,最好还报告有多少个。(论文里常给出名次的
+# 中位数和平均数,那里从 1 数起,即这里的名次加 1。)
 #
 # ### 不说图库多大,数字就没有意义
 #
@@ -271,7 +276,9 @@ for name, S, colour, style in (("trained", S0, BLUE, "o-"), ("untrained", S_untr
     panel.plot(sizes, [in_galleries(S, size) for size in sizes], style, color=colour, label=name)
 panel.plot(sizes, 100 / np.array(sizes), ":", color=GREY, label="guessing")
 panel.set_xscale("log"), panel.set_xticks(sizes, sizes), panel.set_ylim(0, 103), panel.minorticks_off()
-panel.set_xlabel("images in the gallery"), panel.set_ylabel("R@1, text to image"), panel.legend(fontsize=9)
+panel.set_xlabel("images in the gallery")
+panel.set_ylabel("R@1, text to image")
+panel.legend(fontsize=9, loc="center right")
 plt.show()
 
 # %% [markdown] lang="en"
@@ -309,7 +316,8 @@ def failure(said, shown):
     return "both things wrong"
 
 
-NAMES = ("same things, other relation or roles", "colours exchanged", "one thing right, one wrong", "both things wrong")
+NAMES = ("same things, other relation or roles", "colours exchanged", "one thing right, one wrong",
+         "both things wrong")
 
 
 def failures(S):
@@ -331,18 +339,23 @@ def count_failures(kinds, title=""):
     figure, panel = panels_of(1, 8, 1.2 + len(kinds))
     for shift, (name, of), colour in zip((0, 0.4), kinds.items(), (BLUE, ORANGE)):
         counts = [list(of.values()).count(kind) for kind in NAMES]
-        panel.barh(np.arange(len(NAMES)) + shift, counts, 0.38, color=colour, label=f"{name}: {len(of)} wrong first results")
+        panel.barh(np.arange(len(NAMES)) + shift, counts, 0.38, color=colour,
+                   label=f"{name}: {len(of)} wrong first results")
         for place, count in enumerate(counts):
             panel.text(count + 0.3, place + shift, str(count), va="center", fontsize=9)
     panel.set_yticks(np.arange(len(NAMES)) + 0.2 * (len(kinds) - 1), NAMES), panel.invert_yaxis()
-    panel.set_xlim(0, 45), panel.set_xlabel(f"of {len(captions)} captions"), panel.legend(fontsize=9, loc="lower right"), panel.set_title(title, fontsize=10)
+    panel.set_xlim(0, 45)
+    panel.set_xlabel(f"of {len(captions)} captions")
+    panel.legend(fontsize=9, loc="lower right")
+    panel.set_title(title, fontsize=10)
     plt.show()
 
 
 count_failures({"index": wrong})
 for name in NAMES[:2]:
     for c in clearest([c for c in wrong if wrong[c] == name], S0):
-        print(f"{name}: {captions[c % 400]} · {captions[c % 400 + 400]}")        # the Chinese captions follow the 400 English ones
+        # the Chinese captions follow the 400 English ones
+        print(f"{name}: {captions[c % 400]} · {captions[c % 400 + 400]}")
         display(sheet(c, S0, 4))
 
 # %% [markdown] lang="en"
@@ -355,15 +368,17 @@ for name in NAMES[:2]:
 #
 # The index compares two vectors that never saw each other. The **paired score** lets words and regions look at each other first:
 #
-# $$A = \mathrm{softmax}(H_t H_v^\top / \sqrt d), \qquad C_t = A\, H_v \tag{cross_attention (1)}$$
+# $$A = \mathrm{softmax}(H_t H_v^\top / \sqrt d) \tag{cross-attention (1)}$$
+# $$C_t = A\, H_v \tag{cross-attention (2)}$$
 # $$F = H + C \tag{fusion (1)}$$
 # $$g = \sum_i a_i F_i \tag{pooling (3)}$$
-# $$\hat H, \hat C = \text{both of length 1}, \qquad c_i = \hat H_i \cdot \hat C_i \tag{token_cosine (2)}$$
+# $$\hat H, \hat C = H, C \text{ brought to length 1} \tag{token-cosine (1)}$$
+# $$c_i = \hat H_i \cdot \hat C_i \tag{token-cosine (2)}$$
 #
-# Here the last line compares $g_t$ with $g_v$, one number a pair, and `alone_weight` adds the cosine of the index. It cannot be stored: it
-# is other for each pair. With $n$ words, $m$ regions it costs some $4\,n\,m\,d$ multiplications a pair, against $d$.
+# Regions look at words in the same way. Here the last two lines compare $g_t$ with $g_v$, one number a pair, and `alone_weight` adds the cosine of the index. It cannot be stored: it
+# is different for each pair. With $n$ words, $m$ regions it costs some $4\,n\,m\,d$ multiplications a pair, against $d$.
 #
-# So do both. The index picks the best $k$, the paired score sorts these $k$ anew. What lies behind keeps its order.
+# So do both. The index picks the best $k$, the paired score sorts these $k$ anew. The others keep their order.
 #
 # ### The gradient of the score, with a pencil
 #
@@ -379,7 +394,7 @@ for name in NAMES[:2]:
 # Read the last line: the token is pulled towards its partner, less what it has of it already. Where $c = 1$ nothing is left.
 #
 # **Predict before you run.** Somebody forgets the second term and writes $dH = r_H\, dc\, \hat C$. Will the checker call it a wrong
-# factor, a missing sum, or something else? Would training go to ruin?
+# factor, a missing sum, or something else? Would training fail?
 
 # %% [markdown] lang="zh"
 # 错误的图里,形状和颜色大多都对,只是搭配与描述不符:颜色互换了,或者关系变了;正确的图多半紧跟在后面。一个向量要记住谁是什么颜色、谁在哪里,最先丢的
@@ -390,12 +405,14 @@ for name in NAMES[:2]:
 #
 # 索引比较的是两个从没见过面的向量。**成对分数**则先让词和区域互相看一看:
 #
-# $$A = \mathrm{softmax}(H_t H_v^\top / \sqrt d), \qquad C_t = A\, H_v \tag{cross_attention (1)}$$
+# $$A = \mathrm{softmax}(H_t H_v^\top / \sqrt d) \tag{cross-attention (1)}$$
+# $$C_t = A\, H_v \tag{cross-attention (2)}$$
 # $$F = H + C \tag{fusion (1)}$$
 # $$g = \sum_i a_i F_i \tag{pooling (3)}$$
-# $$\hat H, \hat C = \text{长度都化为 1}, \qquad c_i = \hat H_i \cdot \hat C_i \tag{token_cosine (2)}$$
+# $$\hat H, \hat C = \text{长度化为 1 的 } H, C \tag{token-cosine (1)}$$
+# $$c_i = \hat H_i \cdot \hat C_i \tag{token-cosine (2)}$$
 #
-# 这里最后一行比较的是 $g_t$ 与 $g_v$,每一对得一个数,`alone_weight` 再加上索引的余弦。它没法存:每一对都不同。$n$ 个词、$m$ 个区域,一对大约要
+# 区域看词也是同样的做法。这里最后两行比较的是 $g_t$ 与 $g_v$,每一对得一个数,`alone_weight` 再加上索引的余弦。它没法存:每一对都不同。$n$ 个词、$m$ 个区域,一对大约要
 # $4\,n\,m\,d$ 次乘法,而索引只要 $d$ 次。
 #
 # 那就两样都用:索引挑出最好的 $k$ 个,成对分数把这 $k$ 个重新排序,后面的次序不变。
@@ -429,7 +446,8 @@ def without_the_shadow(d_c, cache):
 draws = np.random.default_rng(0)
 inputs = {"H": draws.standard_normal((2, 3, 5)), "C": draws.standard_normal((2, 3, 5))}
 for backward in (without_the_shadow, token_cosine_backward):
-    print(check_gradient(token_cosine, backward, inputs, rng=np.random.default_rng(0), name=backward.__name__), end="\n\n")
+    print(check_gradient(token_cosine, backward, inputs, rng=np.random.default_rng(0),
+                         name=backward.__name__), end="\n\n")
 show(token_cosine_backward, Model.paired)
 
 # %% [markdown] lang="en"
@@ -498,9 +516,9 @@ for name in NAMES[:2]:
 
 # %% [markdown] lang="en"
 # The ceiling reaches 100 within the first ten: from there on, more candidates can only add wrong ones. Whether reranking *helps* is another
-# matter: it mends some and breaks others, and the two clearest failures of 5.3 stay. The paired part alone gets worse with every
-# candidate that it may choose: the more there are, the more wrong ones it finds to its liking. The index guards it from these, and so does
-# the cosine that is added. On Flickr30k photographs, with a model trained for it, the rsum (R@1, R@5 and R@10 of both
+# matter: it mends some and breaks others, and the two clearest failures of 5.3 stay. The paired part alone falls far: the more
+# candidates there are, the more wrong ones it finds to its liking. The index guards it from these, and so does
+# the cosine that is added. On Flickr8k photographs, with a model trained for it, the rsum (R@1, R@5 and R@10 of both
 # directions added) went from 296.0 to 305.7 by reranking 50 (docs/results.md). Measure it; do not assume it.
 #
 # ## 5.5 Does attention look where the word is?
@@ -515,8 +533,8 @@ for name in NAMES[:2]:
 
 # %% [markdown] lang="zh"
 # 上限在前十名之内就到了 100:再往后,多出来的候选只会是错的。至于重排有没有*用*,是另一回事:它修好了一些,也弄坏了一些,5.3 节里最明显的两个失败依然如故。只用
-# 成对的部分,候选越多就越差:候选一多,它看得顺眼的错图也多。索引替它挡住了这些,加上去的余弦也是。在 Flickr30k 照片上,用专门为此训练的模型,重排 50 个使 rsum(两个方向的 R@1、R@5、R@10 之和)从 296.0
-# 升到 305.7(docs/results.md)。要测量,不要想当然。
+# 成对的部分,成绩掉得厉害:候选一多,它看得顺眼的错图也多。索引替它挡住了这些,加上去的余弦也是。在 Flickr8k 照片上,用专门为此训练的模型,重排 50 个使 rsum(两个方向的 R@1、R@5、R@10 之和)从 296.0
+# 升到 305.7,见 docs/results.md。要测量,不要想当然。
 #
 # ## 5.5 注意力看的是词所指的地方吗?
 #
@@ -531,9 +549,10 @@ for name in NAMES[:2]:
 from attnretrieval.figures.regions import region_weights
 from attnretrieval.retrieval.pointing import pointing_accuracy
 
-phrases = words_to_point(retriever, test.captions, spans)       # of each caption: (token numbers, boxes, kind)
+phrases = words_to_point(retriever, test.captions, spans)       # of a caption: (token numbers, boxes, kind)
 encoded = {"trained": (retriever, texts, images),
-           "untrained": (untrained, untrained.encode_captions(captions), untrained.encode_regions(test.regions))}
+           "untrained": (untrained, untrained.encode_captions(captions),
+                         untrained.encode_regions(test.regions))}
 
 
 def looks(name, c, i):
@@ -545,7 +564,8 @@ def looks(name, c, i):
 c = running["en"]
 words = retriever.vocabulary.tokens_of(captions[c])
 asked = [words.index(word) for word in ("black", "cat", "red", "ball")]
-no_cat = next(i for i, scene in enumerate(scenes) if not {"cat", "ball"} & {scene.meaning.shape, scene.meaning.other_shape})
+no_cat = next(i for i, scene in enumerate(scenes)
+              if not {"cat", "ball"} & {scene.meaning.shape, scene.meaning.other_shape})
 for i in (0, no_cat):
     A = looks("trained", c, i).mean(axis=0)
     display(region_weights(scenes[i].image, A[asked], (4, 4), [words[w] for w in asked], [None] * 4))
@@ -558,14 +578,19 @@ def points(name):
 pointed = {name: points(name) for name in encoded}
 for name, p in pointed.items():
     kinds = ", ".join(f"{kind} words {100 * score.accuracy:.1f}" for kind, score in p.by_type.items())
-    print(f"{name}: {100 * p.accuracy:.1f} % of {p.phrases} ({kinds}); random {100 * p.random:.1f}, centre {100 * p.centre:.1f}")
+    print(f"{name}: {100 * p.accuracy:.1f} % of {p.phrases} ({kinds}); "
+          f"random {100 * p.random:.1f}, centre {100 * p.centre:.1f}")
 
-measured = {name: 100 * x for name, x in (("random", pointed["trained"].random), ("centre", pointed["trained"].centre),
-                                         ("untrained\nA_t2v", pointed["untrained"].accuracy), ("A_t2v", pointed["trained"].accuracy))}
-on_photographs = {"random": 30.0, "centre": 53.7, "A_t2v": 47.2}         # docs/results.md: 12,713 phrases of Flickr30k Entities
+p = pointed["trained"]
+measured = {"random": 100 * p.random, "centre": 100 * p.centre,
+            "untrained\nA_t2v": 100 * pointed["untrained"].accuracy, "A_t2v": 100 * p.accuracy}
+# docs/results.md: 12,713 phrases of Flickr30k Entities
+on_photographs = {"random": 30.0, "centre": 53.7, "A_t2v": 47.2}
 figure, panels = panels_of(2, 8.5, 2.8, sharey=True)
-for panel, values, title in zip(panels, (measured, on_photographs), ("drawn scenes, measured here", "photographs, docs/results.md")):
-    panel.bar(values.keys(), values.values(), color=[{"A": BLUE, "c": ORANGE}.get(name[0], GREY) for name in values])
+for panel, values, title in zip(panels, (measured, on_photographs),
+                                ("drawn scenes, measured here", "photographs, docs/results.md")):
+    panel.bar(values.keys(), values.values(), color=[{"A": BLUE, "c": ORANGE}.get(name[0], GREY)
+                                                     for name in values])
     for place, value in enumerate(values.values()):
         panel.text(place, value + 1, f"{value:.1f}", ha="center", fontsize=9)
     panel.set_title(title, fontsize=10), panel.set_ylim(0, 105)
@@ -579,7 +604,7 @@ plt.show()
 # - **On photographs the same measure gives 47.2 %: more than chance (30.0 %) and less than always pointing at the middle (53.7 %).** Boxes are
 #   large and people photograph things in the middle. Without the second baseline 47.2 would have looked like a success.
 # - **6 % is too easy a baseline here.** Fourteen of the sixteen cells are empty, and even an untrained model tells a thing from the ground: it
-#   hits far more than chance. Who points at either of the two things gets 50 %. Only what is above that comes from the *word*.
+#   hits far more than chance. Whoever points at either of the two things gets 50 %. Only what is above that comes from the *word*.
 # - **A softmax must look somewhere.** Shown a dog and a fish, "cat" and "ball" look at the dog, and quite decidedly. A sharp map is no sign that the thing is there.
 # - Scenes are kind: one thing a cell, an empty ground, and regions that do not look at each other (`self_attention = false`). With
 #   self-attention among regions, a cell holds what *other* cells showed.
@@ -589,7 +614,7 @@ plt.show()
 #
 # A map says where the weight is. It does not say whether the **score** depends on that. So hide a region and see how the score
 # falls: the region that the word looks at most; the cell of the *other* thing; an empty cell, drawn at random. Hiding is a mask, as for
-# padding: all softmaxes renew themselves over the fifteen cells that are left.
+# padding: every softmax is renormalised over the fifteen cells that are left.
 #
 # **Predict before you run.** Order the three. Will hiding the most looked-at cell cost more than hiding the other thing?
 
@@ -600,14 +625,14 @@ plt.show()
 #   还像是成功。
 # - **6% 这条基线在这里太容易了。** 十六格里十四格是空的,没训练过的模型也分得出东西和背景,命中远高于碰运气。在两样东西里随便指一个,就有 50%。超出
 #   50% 的部分,才是*词*的功劳。
-# - **softmax 总得看个地方。** 给一幅只有狗和鱼的图,“cat”和“ball”都去看狗,还看得相当坚决。图上一处很亮,不等于那东西真的在。
+# - **softmax 总得看个地方。** 给一幅只有狗和鱼的图,“cat”和“ball”都去看狗,还看得相当坚决。图上一处颜色很深,不等于那东西真的在。
 # - 场景很照顾我们:一格一物,背景空白,区域之间互不相看(`self_attention = false`)。区域之间若有自注意力,一格里装的可能是*别的*格子的内容。
 # - 损失里没有一处要求词找到自己的区域。找到了,只是副产品。
 #
 # ## 5.6 删除实验
 #
 # 注意力图说的是权重在哪里,没说**分数**是否取决于那里。那就藏起一个区域,看分数降多少:词看得最多的那格;*另一样*东西所在的格;随机抽一个空格。藏起
-# 来就是加掩码,与填充一样:所有 softmax 都在剩下的十五格上重新归一。
+# 来就是加遮罩,与填充一样:所有 softmax 都在剩下的十五格上重新归一。
 #
 # **先猜再运行。** 给这三种排个次序。藏起看得最多的那格,会比藏起另一样东西损失更大吗?
 
@@ -618,10 +643,13 @@ rows = 2 * each                                                 # the first Engl
 first_thing = [next(span for span in spans[c] if span.kind == "object") for c in rows]
 tokens = [next(t for t, _, kind in phrases[c] if kind == "object") for c in rows]
 own = np.array([span.cells[0] for span in first_thing])
-other = np.array([scene.cells for scene in scenes]).sum(axis=1) - own            # a scene has two things, each in its own cell
-most = np.array([looks("trained", c, i)[:, t].mean(axis=(0, 1)).argmax() for c, i, t in zip(rows, each, tokens)])
+# a scene has two things, each in its own cell
+other = np.array([scene.cells for scene in scenes]).sum(axis=1) - own
+most = np.array([looks("trained", c, i)[:, t].mean(axis=(0, 1)).argmax()
+                 for c, i, t in zip(rows, each, tokens)])
 draws = np.random.default_rng(5)
-empty = np.array([draws.choice([cell for cell in range(16) if cell not in (*scene.cells, seen)]) for scene, seen in zip(scenes, most)])
+empty = np.array([draws.choice([cell for cell in range(16) if cell not in (*scene.cells, seen)])
+                  for scene, seen in zip(scenes, most)])
 
 
 def score_without(cells):
@@ -629,7 +657,8 @@ def score_without(cells):
     mask = np.ones(V.shape[:2], bool)
     if cells is not None:
         mask[each, cells] = False
-    return retriever.model.score_pairs(texts.take(rows), retriever.model.encode_image(V, mask), each, each)
+    hidden = retriever.model.encode_image(V, mask)
+    return retriever.model.score_pairs(texts.take(rows), hidden, each, each)
 
 
 whole = score_without(None)
@@ -664,7 +693,7 @@ plt.show()
 # | exhaustive | paired score of all; equals rerank with $k = I$ | $Q\,I$ pairs |
 #
 # - R@K: ranks from 0; i2t takes the first of several right captions; say what happens to ties, and how large the gallery is.
-# - Name failures. "Colours exchanged" tells more than "R@1 = 91".
+# - Name failures. "Colours exchanged" tells more than "R@1 = 92.5".
 # - R@$k$ of the index is the ceiling of R@1 after reranking $k$. Whether reranking helps has to be measured.
 # - `token_cosine (1)`, `token_cosine (2)`: $dH = r_H\, dc\,(\hat C - c \hat H)$.
 # - Attention maps show what a score was made of. They are no detector: compare with chance *and* centre, and delete to see what matters.
@@ -686,7 +715,7 @@ plt.show()
 # | 穷举 | 全部用成对分数;等于 $k = I$ 的重排 | $Q\,I$ 对 |
 #
 # - R@K:名次从 0 数起;由图找文取几句正确描述中最先的一句;要说清并列怎么办、图库有多大。
-# - 给失败起名字。“颜色互换了”比“R@1 = 91”说得多。
+# - 给失败起名字。“颜色互换了”比“R@1 = 92.5”说得多。
 # - 索引的 R@$k$ 是重排 $k$ 个之后 R@1 的上限。重排有没有用,要测了才知道。
 # - `token_cosine (1)`、`token_cosine (2)`:$dH = r_H\, dc\,(\hat C - c \hat H)$。
 # - 注意力图显示分数由什么构成。它不是检测器:要与碰运气*和*正中间两条基线比,并用删除实验看什么要紧。

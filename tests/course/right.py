@@ -272,7 +272,7 @@ class Loops:
             for i, q in enumerate(Q):
                 weights = [math.exp(q @ k / math.sqrt(len(q))) * real for k, real in zip(K, mask, strict=True)]
                 for w, v in zip(weights, V, strict=True):
-                    Y[i] += w / sum(weights) * v
+                    Y[i] += w / sum(weights) * v if w else 0
             return Y
         return np.array([one(*each) for each in zip(Q, K, V, key_mask, strict=True)]) if Q.ndim == 3 else one(Q, K, V, key_mask)
 
@@ -369,7 +369,8 @@ class Loops:
         tau, total = math.exp(log_temperature), 0.0
         for scores, right in ((S, positives), (S.T, positives.T)):
             for row, answers in zip(scores / tau, right, strict=True):
-                total += (math.log(sum(map(math.exp, row))) - row[answers].mean()) / len(scores) / 2
+                top = max(row)
+                total += (top + math.log(sum(math.exp(z - top) for z in row)) - row[answers].mean()) / len(scores) / 2
         return total
 
     @staticmethod

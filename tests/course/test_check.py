@@ -125,7 +125,7 @@ def test_progress_counts_by_lesson() -> None:
     hint("softmax")
     text, page = str(progress()), progress()._repr_html_()
     assert "lesson 5: 1 of 5 solved" in text and "lesson 2: 0 of 6 solved" in text
-    assert "✓ rerank" in text and "2 checks, 0 hints" in text and "… softmax " in text and "1 checks, 1 hints" in text
+    assert "✓ rerank" in text and "2 checks, 0 hints" in text and "… softmax " in text and "1 check, 1 hint" in text
     assert page.startswith("<table>") and "第 5 课: 1 / 5" in page
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from attnretrieval.course.__main__ import main
-from attnretrieval.course.grade import Limits, Row, find_submissions, grade
+from attnretrieval.course.grade import Limits, Row, find_submissions, grade, table, write_csv
 from attnretrieval.course.submission import compiled
 from attnretrieval.inputs.files import InputError
 from tests.course import right
@@ -27,6 +27,8 @@ NOTEBOOKS = {       # file → cells, total, part of the reason
                     "stopped after 3 s during cell 2"),
     "loops in an exercise": (["def median_rank(ranks):\n    while True: pass", RERANK], 1, ""),
     "memory": (["import numpy as np\nx = np.ones(100 * 2**30 // 8)", MEDIAN], 1, "cell 1 raised MemoryError"),
+    "memory, drop by drop": (["import numpy as np\nx = []\nwhile True: x.append(np.empty(2**17))", MEDIAN, RERANK], 2,
+                             "cell 1 raised MemoryError"),
     "exits": (["import sys\nsys.exit(0)", MEDIAN, "exit()"], 1, "cell 1 calls exit; cell 3 calls exit"),
     "exits at once": ([MEDIAN, "import os\nos._exit(0)", RERANK], 2, "ended by itself (code 0) during cell 2"),
     "crashes": ([MEDIAN, "import ctypes\nctypes.string_at(0)"], 1, "signal 11 during cell 2"),
@@ -37,7 +39,7 @@ NOTEBOOKS = {       # file → cells, total, part of the reason
     "syntax": (["def f(:\n    pass", MEDIAN], 1, "cell 1 line 1: SyntaxError"),
     "asks": (["input('name?')", MEDIAN], 1, "cell 1 raised EOFError"),
     "a thread": ([MEDIAN, "import threading, time\nthreading.Thread(target=time.sleep, args=(100,)).start()"], 1, ""),
-    "the package's own": (["from attnretrieval.equations.softmax import softmax"], 0, ""),
+    "the package's own": (["from attnretrieval.course.given import attention, softmax"], 0, ""),
     "blank": (["def median_rank(ranks):\n    raise NotImplementedError('your turn')"], 0, ""),
     "empty": ([], 0, "defines none of the exercises"),
 }
@@ -77,7 +79,7 @@ def test_what_is_no_submission_gets_a_reason(name: str, graded: dict[str, Row]) 
 
 def test_messages_say_what_is_wrong(graded: dict[str, Row]) -> None:
     assert graded["loops in an exercise.ipynb"].messages["median_rank"] == "median_rank ran longer than 0.5 s"
-    assert "the package's own" in graded["the package's own.ipynb"].messages["softmax"]
+    assert graded["the package's own.ipynb"].messages["softmax"] == "softmax is the package's own, imported"
     assert "not written yet" in graded["blank.ipynb"].messages["median_rank"]
     assert graded["exits in an exercise.ipynb"].passed == {"median_rank": False, "rerank": True}
 
@@ -97,11 +99,31 @@ def test_a_folder_becomes_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert outputs[0] == outputs[1]                                     # the same seed, the same marks
     heading, *rows = csv.reader(outputs[0][0].decode("utf-8-sig").splitlines())
     assert heading == ["submission", "total", "recall_at_k", "rank_of_first_match", "median_rank", "rerank",
-                       "pointing_accuracy", "reason"]
-    assert rows == [["王/5.py", "1", "", "", "1", "0", "", ""]]
+                       "pointing_accuracy", "mistakes", "reason"]
+    assert rows == [["王/5.py", "1", "", "", "1", "0", "", "rerank: the smallest score stands first; the largest must", ""]]
     told = json.loads(outputs[0][1])
     assert told["seed"] == 7 and "the largest must" in told["rows"][0]["messages"]["rerank"]
     assert "王/5.py" in capsys.readouterr().out
+
+
+def test_files_of_one_name_are_two_submissions(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "one.py").write_text("")
+    a, b = tmp_path / "a", tmp_path / "b"
+    assert find_submissions([a, b, a]) == {"one.py": a / "one.py", (b / "one.py").as_posix(): b / "one.py"}
+
+
+def test_a_spreadsheet_takes_no_name_for_a_formula(tmp_path: Path) -> None:
+    row = Row("=HYPERLINK(1).py", {"rerank": False}, {}, {"rerank": "not written yet"})
+    write_csv(tmp_path / "marks.csv", [row], ["rerank"])
+    assert "\n'=HYPERLINK(1).py,0,0,rerank: not written yet," in (tmp_path / "marks.csv").read_text("utf-8-sig")
+
+
+def test_columns_stand_under_each_other() -> None:
+    """Two columns for a Chinese character."""
+    _, chinese, latin = table([Row("李伟.py"), Row("abcdefgh.py")], ["rerank"]).splitlines()
+    assert chinese.index("0") + 2 == latin.index("0")
 
 
 def test_nothing_of_a_submission_runs_here(tmp_path: Path) -> None:

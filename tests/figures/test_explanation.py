@@ -7,6 +7,7 @@ import html
 import io
 import json
 import re
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from attnretrieval.figures import explanation_page
-from attnretrieval.figures.explanation import IMAGE_SIDE, LARGEST, region_labels
+from attnretrieval.figures.explanation import IMAGE_SIDE, LANGUAGES, LARGEST, region_labels, words_of_page
 from attnretrieval.figures.style import WEIGHTS
 from attnretrieval.inputs.files import InputError
 from attnretrieval.inputs.regions import grid_boxes
+from attnretrieval.inputs.words import has_han
 from attnretrieval.shapes import ShapeError
 
 EVIL = ["</script><b>bold</b>", "<!--", "&lt;", "{{script}}", '"\'\\', "\u2028", "猫", "$&"]
@@ -89,7 +91,7 @@ def test_texts_of_a_user_stay_texts():
     script = re.search(r'id="data">(.*?)</script>\s*<script>', page.html, re.DOTALL)[1]
     assert not set(script) & set("<>&\u2028\u2029")
     assert "<b>" not in page.html and page.html.count("</script>") == 2
-    assert html.escape(" ".join(EVIL)) == re.search("<title>(.*?)</title>", page.html, re.DOTALL)[1]
+    assert html.escape(" ".join(EVIL)) + " · 谁在看谁" == re.search("<title>(.*?)</title>", page.html, re.DOTALL)[1]
     assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|\beval\b", page.html)
 
 
@@ -119,10 +121,55 @@ def test_a_drawing_is_kept_to_the_pixel():
 
 
 def test_names_of_regions():
-    assert region_labels(grid_boxes(2, 2)) == [f"row {r}, column {c}" for r in (1, 2) for c in (1, 2)]
-    assert region_labels(grid_boxes(1, 1)) == ["row 1, column 1"]
-    assert region_labels(np.array([[0, 0, 0.5, 1], [0.2, 0.1, 0.4, 0.4]])) == ["region 1", "region 2"]
-    assert region_labels(grid_boxes(2, 2)[:3]) == ["region 1", "region 2", "region 3"]
+    english, chinese = words_of_page("en"), words_of_page("zh")
+    assert region_labels(grid_boxes(2, 2), english) == [f"row {r}, column {c}" for r in (1, 2) for c in (1, 2)]
+    assert region_labels(grid_boxes(1, 1), english) == ["row 1, column 1"]
+    assert region_labels(np.array([[0, 0, 0.5, 1], [0.2, 0.1, 0.4, 0.4]]), english) == ["region 1", "region 2"]
+    assert region_labels(grid_boxes(2, 2)[:3], english) == ["region 1", "region 2", "region 3"]
+    assert region_labels(grid_boxes(1, 2), chinese)[1].replace("\u00a0", " ") == "第 1 行第 2 列"
+
+
+def test_every_word_of_the_page_is_said_in_both_languages_with_the_same_gaps():
+    words = {language: words_of_page(language) for language in LANGUAGES}
+    assert list(words["en"]) == list(words["zh"])
+    for key, english in words["en"].items():
+        chinese = words["zh"][key]
+        assert english.strip() and chinese.strip(), key
+        assert sorted(re.findall(r"{\w+}", english)) == sorted(re.findall(r"{\w+}", chinese)), key
+        assert has_han(chinese) or key == "language", f"{key} is still English: {chinese}"
+
+
+def test_the_page_uses_every_word_and_no_other():
+    files = resources.files("attnretrieval.figures")
+    template, script, python = (files.joinpath(name).read_text(encoding="utf-8")
+                                for name in ("page/page.html", "page/page.js", "explanation.py"))
+    gaps = set(re.findall(r"{{(\w+)}}", template)) - {"title", "data", "style", "script"}
+    called = set(re.findall(r'say(?:\(|\[)"(\w+)"', script + python))
+    assert gaps | called <= words_of_page("en").keys()
+    unused = [key for key in words_of_page("en") if key not in gaps and f'"{key}"' not in script + python]
+    assert unused == []
+    shown = re.sub(r"<(style|script).*?</\1>|<!DOCTYPE html>|{{\w+}}", "", template, flags=re.DOTALL)
+    assert not re.findall(r">[^<]*\w[^<]*<", shown)                 # the template itself has no word
+    assert not re.findall(r'(?:aria-label|title|alt)="[^"]+"', shown)
+
+
+@pytest.mark.parametrize(("words", "language", "expected"), [
+    (["a", "cat"], None, "en"), (["一", "猫"], None, "zh-CN"), (["a", "猫"], None, "zh-CN"),
+    (["a", "cat"], "zh", "zh-CN"), (["一", "猫"], "en", "en"),
+])
+def test_the_language_is_that_of_the_text_unless_it_is_given(words, language, expected):
+    page, _ = make(words=words, language=language)
+    assert re.search('<html lang="(.*?)">', page.html)[1] == expected
+    heading = {"en": "Who looks at whom", "zh-CN": "谁在看谁"}[expected]
+    assert f"<h1>{heading}</h1>" in page.html and f" · {heading}</title>" in page.html
+    data = data_of(page)
+    assert data["text_language"] == ("zh-CN" if "猫" in words else "en")
+    assert data["maps"]["A_t2v"]["names"][0] == {"en": "mean of 2 heads", "zh-CN": "2 个头的平均"}[expected]
+
+
+def test_a_language_that_the_page_does_not_speak():
+    with pytest.raises(ValueError, match="language='cn' is not one of en, zh"):
+        make(language="cn")
 
 
 def test_it_shows_in_a_notebook_without_reaching_it():

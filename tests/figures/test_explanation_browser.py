@@ -6,6 +6,7 @@ On Debian: apt install chromium chromium-driver.
 from __future__ import annotations
 
 import io
+import re
 import shutil
 
 import numpy as np
@@ -52,18 +53,30 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page():
-    return explanation_page(np.full((60, 90, 3), 200, np.uint8), WORDS, boxes=grid_boxes(2, 3), score=0.5, **MAPS)
+    return make("en")
+
+
+def make(language, words=WORDS, **maps):
+    return explanation_page(np.full((60, 90, 3), 200, np.uint8), words, boxes=grid_boxes(2, 3), score=0.5, language=language,
+                            **{**MAPS, **maps})
 
 
 @pytest.fixture
-def see(browser, page, tmp_path):
-    """The page, freshly opened, as `See`."""
-    page.save(tmp_path / "page.html")
-    see = See(browser)
-    see.prefer("light")
-    browser.get((tmp_path / "page.html").as_uri())
-    yield see
+def open_page(browser, tmp_path):
+    """A function: open this page afresh; as `See`."""
+    def open_page(page):
+        page.save(tmp_path / "page.html")
+        see = See(browser)
+        see.prefer("light")
+        browser.get((tmp_path / "page.html").as_uri())
+        return see
+    yield open_page
     assert browser.get_log("browser") == []         # no error, and nothing that the page's policy refused
+
+
+@pytest.fixture
+def see(open_page, page):
+    return open_page(page)
 
 
 class See:
@@ -107,6 +120,18 @@ class See:
 
     def says(self) -> str:
         return self.find("#says").text
+
+    def said(self) -> set[str]:
+        """Every text and every label that the page has now, seen or only spoken."""
+        return set(self.browser.execute_script("""
+            const found = [document.title], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+            while (walk.nextNode())
+                if (!walk.currentNode.parentElement.closest("script, noscript")) found.push(walk.currentNode.data);
+            for (const element of document.querySelectorAll("*"))
+                for (const name of element.getAttributeNames())
+                    if (/^(aria-label|title|alt|placeholder)$/.test(name)) found.push(element.getAttribute(name));
+            return found.map(text => text.trim()).filter(text => text);
+        """))
 
     def prefer(self, theme: str) -> None:
         features = [{"name": "prefers-color-scheme", "value": theme}]
@@ -260,6 +285,82 @@ def test_a_narrow_window_has_no_sideways_scrolling(see):
         assert see.words()[0].rect["y"] > see.regions()[-1].rect["y"]           # one below the other
     finally:
         see.browser.set_window_size(900, 800)
+
+
+def test_between_two_words_the_light_stays(see):
+    first, second = (see.words()[i].rect for i in (0, 1))
+    see.hover(see.words()[0])
+    lit = see.opacities()
+    gap = (first["x"] + first["width"] + second["x"]) / 2 - (first["x"] + first["width"] / 2)
+    assert second["x"] - first["x"] - first["width"] >= 4
+    webdriver.ActionChains(see.browser).move_by_offset(int(gap), 0).perform()
+    np.testing.assert_array_equal(see.opacities(), lit)
+    see.hover(see.find("h1"))
+    assert not see.opacities().any()
+
+
+def test_a_long_text_in_a_narrow_window(open_page):
+    """The picture stays in sight while one reads on, the word in focus is not behind it, and no word is wider than the page."""
+    words = ["Donaudampfschifffahrtsgesellschaftskapitänswitwenversicherung", *["猫"] * 119]
+    n = len(words)
+    see = open_page(make("en", words, A_t2v=attention(12, n, M, 1), A_v2t=attention(12, M, n, 2), A_t=None))
+    see.browser.set_window_size(500, 800)
+    try:
+        inside = "return document.documentElement.scrollWidth <= window.innerWidth"
+        assert see.browser.execute_script(inside)
+        see.browser.execute_script("arguments[0].focus()", see.words()[0])
+        for key, at in ((Keys.END, n - 1), *[(Keys.ARROW_LEFT, n - 1 - i) for i in range(1, 30)]):
+            see.press(key)
+            picture, word = (see.browser.execute_script("return arguments[0].getBoundingClientRect().toJSON()", element)
+                             for element in (see.find("#left"), see.words()[at]))
+            assert picture["top"] >= 0 and picture["bottom"] <= word["top"] < word["bottom"] <= 800
+    finally:
+        see.browser.set_window_size(900, 800)
+
+
+def everything_said(see) -> set[str]:
+    """What the page says in all layers and directions, for a word and for a region, with the numbers and without."""
+    said = see.said()
+    see.find("#numbers").click()
+    layers = [label for label in see.all("#layers label") if label.is_displayed()]      # one alone is not offered
+    for layer in layers or [see.find("h1")]:
+        layer.click()
+        for view in see.all("#views label"):
+            view.click()
+            for item in (see.words()[0], see.regions()[4], see.find("h1")):
+                see.hover(item)
+                said |= see.said()
+    return said
+
+
+def test_the_page_in_chinese_has_no_english_word(open_page):
+    """What remains in Latin letters are the names of the equations and of a key."""
+    words = ["一只", "黑色", "的", "猫"]
+    see = open_page(make(None, words))
+    assert see.find("html").get_attribute("lang") == "zh-CN"
+    said = everything_said(see)
+    assert {"谁在看谁", "显示数值", "隐藏数值", "“一只”在看：", "1 = 均匀"} <= said
+    assert any(text.startswith("“一只”：均匀的 ") for text in said)
+    for maps in ({"A_t": None}, {"A_v": None}, {"A_t": None, "A_v": None}):
+        said |= open_page(make(None, words, **maps)).said()
+    latin = {word for text in said for word in re.findall(r"[A-Za-z_]\w*", re.sub("[\u3400-\u9fff]", " ", text))}
+    assert latin <= {"A_t2v", "A_v2t", "A_t", "A_v", "s", "t", "v", "Tab"}
+
+
+def test_the_page_in_english_has_chinese_only_in_the_caption(open_page):
+    said = everything_said(open_page(make("en", ["猫"] * N)))
+    assert {text.replace("猫", "").strip() for text in said if "谁" in text or "看" in text} == set()
+    assert {"Who looks at whom", "Hide the numbers", "“猫” looks at"} <= said
+
+
+def test_keys_in_the_chinese_page(open_page):
+    see = open_page(make("zh"))
+    see.browser.execute_script("arguments[0].focus()", see.regions()[0])
+    see.press(Keys.ARROW_RIGHT)
+    assert see.focused().replace("\u00a0", " ") == "图像的第 1 行第 2 列"
+    assert see.says().replace("\u00a0", " ").startswith("在看第 1 行第 2 列的是：")
+    see.press(Keys.TAB)
+    assert see.focused() == "a，第 1 个词，共 4 个" and see.says().startswith("“a”在看：")
 
 
 def test_in_a_notebook(browser, page, tmp_path):

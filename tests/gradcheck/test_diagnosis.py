@@ -119,7 +119,7 @@ FAULTS = [
     Fault("linear", "batch", change("b", lambda d, u, c: u.sum(axis=0)[0]), "b", "batch sum missing", "index 0 of axis 1"),
     Fault("linear", "batch", change("b", lambda d, u, c: u[0, 0]), "b", "batch sum missing"),
     Fault("linear", "batch", change("b", lambda d, u, c: u.sum(axis=0)), "b", "batch sum missing",
-          "not summed over its axes 0"),
+          "not summed over its axis 0"),
     Fault("linear", "batch", change("W", lambda d, u, c: d.T.copy()), "W", "transposed", "return its transpose"),
     Fault("linear", "batch", change("W", lambda d, u, c: np.tensordot(c.X, np.ones_like(u), ((0, 1), (0, 1)))), "W",
           "upstream ignored"),

@@ -84,6 +84,24 @@ def test_of_a_cell_with_sliders_the_picture_stays(tiny, tmp_path):
     assert [output["data"] for output in outputs] == [{"text/plain": "'the picture'"}]
 
 
+def test_chinese_words_are_typeset_and_english_words_are_not(tiny, tmp_path):
+    source = SOURCE.replace("# # Title", "# One, two.").replace("# # 标题", "# 一,\n# 二。")
+    (tmp_path / "source" / "1_tiny.py").write_text(source, encoding="utf-8")
+    words = [cell["source"] for cell in tiny.read("1_tiny")[:2]]
+    assert words == ["One, two.", "一" + chr(0xFF0C) + "二。"]
+
+
+def test_a_picture_is_packed_and_stands_on_white(build):
+    pixels = np.zeros((40, 50, 4), np.uint8)
+    pixels[:20] = 255, 0, 0, 255                            # red above, nothing below
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=0)
+    small = base64.b64decode(build.smaller(base64.b64encode(file.getvalue()).decode()))
+    picture = Image.open(io.BytesIO(small))
+    assert picture.mode == "RGB" and len(small) < len(file.getvalue()) / 10
+    assert (picture.getpixel((3, 3)), picture.getpixel((3, 30))) == ((255, 0, 0), (255, 255, 255))
+
+
 def test_words_without_their_pair_are_refused(tiny, tmp_path):
     (tmp_path / "source" / "1_tiny.py").write_text('# %% [markdown] lang="en"\n# Title\n', encoding="utf-8")
     with pytest.raises(ValueError, match="pairs"):

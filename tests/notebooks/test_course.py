@@ -17,7 +17,7 @@ SECONDS, SIZE, FIGURES = 60, 1_500_000, 3
 NAMES = sorted(path.stem for path in (BUILD.parent / "source").glob("*.py"))
 LESSONS = [name for name in NAMES if "exercises" not in name]
 SHEETS = [name for name in NAMES if "exercises" in name]
-EQUATION = re.compile(r"(?:`|\\tag\{)([a-z_]+) \((\d)\)(?:`|\})")
+EQUATION = re.compile(r"(?:`|\\tag\{)([a-z_-]+) \((\d)\)(?:`|\})")
 EXPECTED = {"en": ("you can**", "Predict before you run", "pencil", "## Summary"),
             "zh": ("你能够**", "先猜再运行", "铅笔", "## 小结")}
 
@@ -48,7 +48,10 @@ def test_a_lesson_keeps_its_promises(made, name):
         for text in expected:
             assert text in words, f"{path} has no {text}"
         assert words.count(expected[1]) >= 3
+        tags = re.findall(r"\\tag\{(.*?)\}", words)
+        assert not any("_" in tag for tag in tags), f"{path}: a tag is text, and MathJax 3 shows no underscore in text"
         for file, number in set(EQUATION.findall(words)):
+            file = file.replace("-", "_")
             formulas = importlib.import_module(f"attnretrieval.equations.{file}").__doc__
             assert f"({number})" in formulas, f"{path} shows {file} ({number}), which is not in equations/{file}.py"
         assert len(set(EQUATION.findall(words))) >= 3

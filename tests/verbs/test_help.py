@@ -41,6 +41,7 @@ def test_help_of_the_program(say):
     ("search {gallery} ball -k many", "'many'"),
     ("search {gallery} ball --mode best", "'best'"),
     ("search {gallery} ball --nothing", "--nothing"),
+    ("explain {model} {none} ball --html page.html --language cn", "'cn'"),
     ("train {recipe}", "--features, --train, --val, --out"),
     ("train {recipe} --threads 0", "'0' is not a whole number from 1"),
     ("demo --seed -1", "'-1' is not a whole number"),

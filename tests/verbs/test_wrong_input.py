@@ -179,6 +179,7 @@ CASES = [
     (f"explain {{model}} {IMAGE} xyzzy", "xyzzy"),
     (f"explain {{model}} {IMAGE} ball --head 2", "--head 2", "0 to 1"),
     (f"explain {{model}} {IMAGE} ball --html a.png", "the page a.png", ".html"),
+    (f"explain {{model}} {IMAGE} ball --language zh", "--language", "give --html FILE too"),
     (f"explain {{model}} {IMAGE} ball --out a.xyz", "a.xyz", ".png"),
     (f"explain {{model}} {IMAGE} ball --out a", "the picture a:", ".png"),
     (f"explain {{model}} {IMAGE} ball --out {{bad}}/folder", "{bad}/folder is a folder"),

@@ -21,12 +21,12 @@ def difference(answer: Any, expected: Any) -> str:
         return _of_mapping(answer, expected)
     if isinstance(expected, tuple):
         if not isinstance(answer, tuple | list) or len(answer) != len(expected):
-            return f"the function returned {_kind(answer)}, expected {len(expected)} results"
+            return _returned(answer, f"{len(expected)} results")
         problems = ((i, difference(*pair)) for i, pair in enumerate(zip(answer, expected, strict=True), start=1))
         return next((f"result {i}: {problem}" for i, problem in problems if problem), "")
     if isinstance(expected, list) and any(isinstance(item, str | tuple) for item in expected):
         if not isinstance(answer, tuple | list):
-            return f"the function returned {_kind(answer)}, expected a list"
+            return _returned(answer, "a list")
         if len(answer) != len(expected):
             return f"{len(answer)} entries, expected {len(expected)}"
         problems = ((i, difference(*pair)) for i, pair in enumerate(zip(answer, expected, strict=True)))
@@ -36,7 +36,7 @@ def difference(answer: Any, expected: Any) -> str:
 
 def _of_mapping(answer: Any, expected: Mapping) -> str:
     if not isinstance(answer, Mapping):
-        return f"the function returned {_kind(answer)}, expected a dict"
+        return _returned(answer, "a dict")
     for key, value in expected.items():
         if key not in answer:
             return f"no entry {key!r}; there is {', '.join(map(repr, list(answer)[:3])) or 'none'}"
@@ -54,11 +54,12 @@ def _of_numbers(answer: Any, expected: np.ndarray) -> str:
     except ValueError:          # rows of different lengths
         got = np.asarray(None)
     if got.dtype.kind not in "fiub":
-        return f"the function returned {_kind(answer)}, expected {wanted}"
+        return _returned(answer, wanted)
     if got.dtype.kind != "b" and expected.dtype.kind == "b":
         return f"the answer holds {got.dtype}, expected True and False: a mask is an array of bool"
     if got.shape != expected.shape:
         return f"the answer has shape {got.shape}, expected {wanted}" if got.ndim else f"one number, expected {wanted}"
+    truth = expected.dtype.kind == "b"
     got, right = got.astype(np.float64), expected.astype(np.float64)
     finite = np.abs(right[np.isfinite(right)])
     scale = float(finite.max()) if finite.size else 1.0
@@ -67,11 +68,13 @@ def _of_numbers(answer: Any, expected: np.ndarray) -> str:
         return ""
     first = tuple(int(i) for i in np.argwhere(wrong)[0])
     where = f"{int(wrong.sum())} of {wrong.size} values are wrong, the first at {list(first)}: " if first else ""
-    return f"{where}expected {right[first]:.6g}, got {got[first]:.6g}"
+    nan = "; nan, not a number, comes of 0/0, ∞ - ∞ or 0 · ∞" if np.isnan(got[first]) else ""
+    wanted, found = (str(bool(x)) if truth else f"{x:.6g}" for x in (right[first], got[first]))
+    return f"{where}expected {wanted}, got {found}{nan}"
 
 
-def _kind(x: Any) -> str:
-    return a_kind(x) + ("; is its return missing?" if x is None else "")
+def _returned(answer: Any, wanted: str) -> str:
+    return f"the function returned {a_kind(answer)}, expected {wanted}" + ("; is its return missing?" if answer is None else "")
 
 
 def shown(arguments: Sequence[Any]) -> str:

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attnretrieval.backend import Array
+from attnretrieval.course.exercises.numpy_words import in_words
 from attnretrieval.course.mine import misfit
 from attnretrieval.gradcheck.calls import Broken, raised
 
 KINDS = ("forward", "backward", "mask", "loss", "metric", "data")
 Both = tuple[str, str]          # English, Chinese
+WRITES = ("it changes its inputs", "它改动了传入的数组")
 
 
 class Finding(NamedTuple):
@@ -28,7 +30,7 @@ class Finding(NamedTuple):
     remark: str = ""                        # worth knowing, and no fault
 
     def __str__(self) -> str:
-        return "\n".join([*(self.mistake or ()), *filter(None, [self.text])])
+        return "\n".join([*(self.mistake or in_words(self.raised) or ()), *filter(None, [self.text])])
 
 
 Check = Callable[..., Iterator[Finding]]        # of a function and a generator
@@ -115,8 +117,7 @@ def answer_of(function: Callable, case: str, *arguments: Any) -> tuple[Any, Find
         return None, Finding(case, False, str(broken), raised=error)
     for now, before in zip(given, arguments, strict=True):
         if isinstance(before, np.ndarray) and not np.array_equal(now, before, equal_nan=before.dtype.kind == "f"):
-            return None, Finding(case, False, "the function writes into an array that it was given; copy it first",
-                                 ("it changes its inputs", "它改动了传入的数组"))
+            return None, Finding(case, False, "the function writes into an array that it was given; copy it first", WRITES)
     return answer, None
 
 

@@ -10,6 +10,7 @@ import re
 from attnretrieval.course.exercises.exercise import Both
 
 OUTPUT = "the output"
+CHINESE = "[\u4e00-\u9fff]"
 ZH = {
     "zero": "全为 0",
     "sign": "符号反了",
@@ -47,6 +48,18 @@ ZH = {
     "accumulates over calls": "结果随调用次数累加",
     "image to text missing": "少了由图找文的方向",
     "text to image missing": "少了由文找图的方向",
+    "not finite": "有的值不是有限数",
+    "paths mixed": "几条路径的份量不对",
+    "has a part along the input": "还留有沿向量方向的分量",
+    "rows do not sum to 0": "各行之和不为 0",
+    "not linear in the upstream gradient": "与上游梯度不成线性关系",
+    "not multiplied by the upstream gradient": "没有乘上游梯度",
+    "not 0 where the mask is False": "被遮处的梯度不为 0",
+    "rounded to float32": "变成了 float32,丢了位数",
+    "row term missing": "每行少了把各元素联系起来的那一项",
+    "direct use missing": "少了直接的那一条路径",
+    "mask of the positive let in": "把正确的一对也算作错误的了",
+    "mask of the positives let in": "把同一图像的其他描述也算作错误的了",
     "margin left out": "漏了间隔 margin",
     "hinge forgotten": "漏了 max(0, ·)",
     "sign of the gate": "门反了",
@@ -64,7 +77,25 @@ PATTERNS = {
     r"(.+) permuted": "{} 的次序乱了",
     r"(.+) left out": "漏了 {}",
     r"(.+) for (.+)": "该用 {1} 处用了 {0}",
+    r"(.+) let in": "混进了不该有的部分:{}",
     r"(.+) missing": "少了一项:{}",
+}
+# what the patterns above are of
+PARTS = {
+    "row term of softmax": "softmax 每行的那一项",
+    "row term": "每行的那一项",
+    "numerator": "分子",
+    "values": "值",
+    "length": "长度",
+    "direct use": "直接的路径",
+    "gate": "门",
+    "context": "上下文 C",
+    "masked tokens": "被遮的词元",
+    "real tokens": "真实的词元",
+    "text to image": "由文找图",
+    "image to text": "由图找文",
+    "right pairs": "正确的对",
+    "negatives": "错误的对",
 }
 
 
@@ -75,8 +106,15 @@ def in_chinese(code: str) -> str:
     for pattern, text in PATTERNS.items():
         match = re.fullmatch(pattern, code)
         if match:
-            return text.format(*match.groups())
+            return re.sub(f"(?<={CHINESE}) (?={CHINESE})", "", text.format(*map(_part, match.groups())))
     return code
+
+
+def _part(words: str) -> str:
+    """"the right pairs of text to image" → 由文找图的正确的对; what has no translation stays."""
+    words = words.removeprefix("the ")
+    names = [words] if words in PARTS else words.split(" of ")
+    return "的".join(PARTS.get(name, name) for name in reversed(names))
 
 
 def headline(faults: dict[str, str]) -> Both | None:

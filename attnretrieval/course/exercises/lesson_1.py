@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
 from attnretrieval.backend import Array
+from attnretrieval.course.exercises.caches import LinearCache
 from attnretrieval.course.exercises.equations import gradient_of
 from attnretrieval.course.exercises.exercise import Draw, Exercise, Mistake, code
 from attnretrieval.course.exercises.loops import loop
@@ -46,6 +46,8 @@ def _sequences(draw: Draw) -> Iterator[tuple[str, list[Array]]]:
     d, a, b, c = draw.sizes(4)
     yield "one sequence", [draw(a, d)]
     yield "different lengths", [draw(n, d) for n in (a, b, c)]
+    zero, words = np.zeros((1, d)), draw(b, d)
+    yield "a word of zeros", [np.vstack([words, zero]), draw(a, d)]
 
 
 def _regions(F: Array) -> Array:
@@ -71,13 +73,6 @@ def _scores(draw: Draw) -> Iterator[tuple[str, Array, Array]]:
     yield "batch", draw(2, n, m), draw.mask(2, m)
 
 
-class LinearCache(NamedTuple):
-    """What the exercise promises."""
-
-    X: Array
-    W: Array
-
-
 def _linear(X: Array, W: Array, b: Array) -> tuple[Array, LinearCache]:
     return linear(X, W, b)[0], LinearCache(X, W)
 
@@ -88,30 +83,14 @@ def _layer(draw: Draw) -> Iterator[tuple[str, dict[str, Array]]]:
     yield "batch", {"X": draw(2, n, d_in), "W": draw(d_in, d_out), "b": draw(d_out)}
 
 
+def _scaled(d_Y: Array, cache: LinearCache, by: float = 1) -> tuple[Array, Array, Array]:
+    """The gradients, with dW and db times a number."""
+    X, W = cache
+    rows = d_Y.reshape(-1, W.shape[1])
+    return d_Y @ W.T, by * X.reshape(-1, W.shape[0]).T @ rows, by * rows.sum(axis=0)
+
+
 EXERCISES = [
-    Exercise(
-        1, "mask", "pad(sequences) -> X, mask",
-        ("Sequences of different lengths, a list of arrays (n_i, d), as one array X (N, n, d) with n the longest; zeros stand "
-         "where there is no word, at the end. mask (N, n) is True where there is one.",
-         "把长短不一的序列(数组列表,各为 (n_i, d))放进一个数组 X (N, n, d),n 为最长者;没有词的地方在末尾填 0。"
-         "mask (N, n) 在有词处为 True。"),
-        loop(_pad, _sequences, [
-            Mistake("the mask is inverted: True must mark the words, not the padding",
-                    "mask 反了:True 应标记真实的词,而不是填充",
-                    lambda sequences: (_pad(sequences)[0], ~_pad(sequences)[1])),
-            Mistake("the padding stands in front; it belongs at the end", "填充放在了前面,应放在末尾", _front),
-            Mistake("sequences are cut to the shortest; pad them to the longest",
-                    "把序列截到了最短的长度,应补到最长", _shortest),
-            Mistake("the last word is repeated; padding is 0", "重复了最后一个词,填充应为 0", _last_repeated),
-            Mistake("the mask is True everywhere", "mask 处处为 True",
-                    lambda sequences: (_pad(sequences)[0], np.ones(_pad(sequences)[1].shape, bool))),
-        ]),
-        (("Begin with arrays of the right shape that are all padding, then write the words over it.",
-          "先建立形状正确、全是填充的数组,再把词写进去。"),
-         ("n = max(len(X) for X in sequences): np.zeros((N, n, d)) for X, np.zeros((N, n), dtype=bool) for the mask.",
-          "n = max(len(X) for X in sequences):X 用 np.zeros((N, n, d)),mask 用 np.zeros((N, n), dtype=bool)。"),
-         ("In a loop over the sequences, with their number i: X[i, :len(words)] = words, and mask[i, :len(words)] = True.",
-          "对每个序列(编号 i)循环:X[i, :len(words)] = words,mask[i, :len(words)] = True。"))),
     Exercise(
         1, "forward", "regions_from_feature_map(F) -> V",
         ("The feature map F (c, h, w) of a convolutional network as regions V (h·w, c): one row a cell, row by row from the "
@@ -131,6 +110,36 @@ EXERCISES = [
           "一个区域就是所有通道在同一个格子上的值。哪个轴应放到最后?"),
          ("F.reshape(c, h * w) has one column a cell, in the right order.", "F.reshape(c, h * w) 每个格子一列,顺序是对的。"),
          ("Now exchange rows and columns: .T", "再把行与列交换:.T"))),
+    Exercise(
+        1, "mask", "pad(sequences) -> X, mask",
+        ("Sequences of different lengths, a list of arrays (n_i, d), as one array X (N, n, d) with n the longest; zeros stand "
+         "where there is no word, at the end. mask (N, n) is True where there is one.",
+         "把长短不一的序列(数组列表,各为 (n_i, d))放进一个数组 X (N, n, d),n 为最长者;没有词的地方在末尾填 0。"
+         "mask (N, n) 在有词处为 True。"),
+        loop(_pad, _sequences, [
+            Mistake("the mask is inverted: True must mark the words, not the padding",
+                    "mask 反了:True 应标记真实的词,而不是填充",
+                    lambda sequences: (_pad(sequences)[0], ~_pad(sequences)[1])),
+            Mistake("the padding stands in front; it belongs at the end", "填充放在了前面,应放在末尾", _front),
+            Mistake("sequences are cut to the shortest; pad them to the longest",
+                    "把序列截到了最短的长度,应补到最长", _shortest),
+            Mistake("the last word is repeated; padding is 0", "重复了最后一个词,填充应为 0", _last_repeated),
+            Mistake("the two results are exchanged: X comes first, then the mask", "两个结果顺序反了:先是 X,再是 mask",
+                    lambda sequences: _pad(sequences)[::-1]),
+            Mistake("zeros are taken for padding: a word may be a vector of zeros; the lengths tell",
+                    "把 0 当成了填充:词向量也可能全是 0,应看长度",
+                    lambda sequences: (_pad(sequences)[0], _pad(sequences)[0].any(axis=-1))),
+            Mistake("the mask is True everywhere", "mask 处处为 True",
+                    lambda sequences: (_pad(sequences)[0], np.ones(_pad(sequences)[1].shape, bool))),
+        ]),
+        (("Begin with arrays of the right shape that are all padding, then write the words over it.",
+          "先建立形状正确、全是填充的数组,再把词写进去。"),
+         ("N = len(sequences), n = max(len(words) for words in sequences), d = sequences[0].shape[1]: np.zeros((N, n, d)) for "
+          "X, np.zeros((N, n), dtype=bool) for the mask.",
+          "N = len(sequences),n = max(len(words) for words in sequences),d = sequences[0].shape[1]:X 用 np.zeros((N, n, d)),"
+          "mask 用 np.zeros((N, n), dtype=bool)。"),
+         ("In a loop over the sequences, with their number i: X[i, :len(words)] = words, and mask[i, :len(words)] = True.",
+          "对每个序列(编号 i)循环:X[i, :len(words)] = words,mask[i, :len(words)] = True。"))),
     Exercise(
         1, "mask", "mask_padding(S, key_mask) -> S_masked",
         ("Scores S (..., n, m) with -inf wherever the key is padding; key_mask (..., m), True = real. exp(-inf) is 0: such "
@@ -157,7 +166,13 @@ EXERCISES = [
         1, "backward", "linear_backward(d_Y, cache) -> d_X, d_W, d_b",
         ("The gradients of Y = X W + b, from d_Y (..., d_out), cache.X (..., d_in) and cache.W (d_in, d_out).",
          "由 d_Y (..., d_out)、cache.X (..., d_in) 和 cache.W (d_in, d_out) 求 Y = X W + b 的梯度。"),
-        gradient_of("linear", _layer, _linear),
+        gradient_of("linear", _layer, _linear, [
+            Mistake("dW and db are means over the rows; each row counts in full: a sum", "dW、db 对各行取了均值,应求和",
+                    lambda d_Y, cache: _scaled(d_Y, cache, 1 / d_Y[..., 0].size)),
+            Mistake("db is not summed: b is added to every row, so its gradient is the sum over the rows",
+                    "db 没有求和:b 加到了每一行上,所以它的梯度是对各行求和",
+                    lambda d_Y, cache: (*_scaled(d_Y, cache)[:2], d_Y)),
+        ]),
         (("A gradient has the shape of what it belongs to. Write the three shapes down: only one product fits each.",
           "梯度与它所属的量同形。把三个形状写下来:每个都只有一种乘法配得上。"),
          ("d_X = d_Y Wᵀ, d_W = Xᵀ d_Y. b is added to every row, so its gradient is the sum over all rows.",
@@ -165,7 +180,5 @@ EXERCISES = [
          ("With a batch there are more rows, not more weights: X.reshape(-1, d_in) and d_Y.reshape(-1, d_out) put all rows "
           "into one matrix.",
           "成批时行多了,权重没有多:X.reshape(-1, d_in) 与 d_Y.reshape(-1, d_out) 把所有行放进一个矩阵。"),
-         code("X, W = cache.X, cache.W; rows = d_Y.reshape(-1, W.shape[1]); return d_Y @ W.T, X.reshape(-1, W.shape[0]).T @ "
-         "rows, "
-              "rows.sum(axis=0)"))),
+         code("rows = d_Y.reshape(-1, W.shape[1]); return d_Y @ W.T, X.reshape(-1, W.shape[0]).T @ rows, rows.sum(axis=0)"))),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from attnretrieval.course.exercises.equations import gradient_of, values_of
 from attnretrieval.course.exercises.exercise import Draw, Exercise, Mistake, code
 from attnretrieval.course.exercises.loops import loop
 from attnretrieval.equations.attention import attention as ours
+from attnretrieval.equations.softmax import softmax
 
 Inputs = Iterator[tuple[str, dict[str, Array | None]]]
 
@@ -26,7 +27,7 @@ def _scores_of_loops(Q: Array, K: Array) -> Array:
 
 
 def _queries_and_keys(draw: Draw) -> Iterator[tuple[str, Array, Array]]:
-    n, m, d = draw.sizes(3)
+    n, m, d = draw.sizes(3, 3)          # not 2, which is the batch
     yield "one sequence", draw(n, d), draw(m, d)
     yield "batch", draw(2, n, d), draw(2, m, d)
 
@@ -43,10 +44,12 @@ def _scores(draw: Draw) -> Inputs:
 
 
 def _attended(draw: Draw) -> Inputs:
-    n, m, d, v = draw.sizes(4)
+    n, m, d, v = draw.sizes(4, 3)       # not 2, which is the batch
     yield "one sequence", {"Q": draw(n, d), "K": draw(m, d), "V": draw(m, v)}
     yield "batch", {"Q": draw(2, n, d), "K": draw(2, m, d), "V": draw(2, m, v)}
     yield "masked", {"Q": draw(2, n, d), "K": draw(2, m, d), "V": draw(2, m, v), "key_mask": draw.mask(2, m)}
+    yield "a sequence with no key", {"Q": draw(2, n, d), "K": draw(2, m, d), "V": draw(2, m, v),
+                                     "key_mask": np.stack([draw.mask(1, m)[0], np.zeros(m, bool)])}
 
 
 def _split_of_loops(X: Array, heads: int) -> Array:
@@ -60,10 +63,22 @@ def _split_of_loops(X: Array, heads: int) -> Array:
 
 
 def _to_split(draw: Draw) -> Iterator[tuple[str, Array, int]]:
-    n, size, heads = draw.sizes(3)
+    n, size, heads = draw.sizes(3, 3)   # not 2, which is the batch
     yield "one head", draw(n, size), 1
     yield "several heads", draw(n, heads * size), heads
-    yield "batch", draw(3, n, heads * size), heads
+    yield "batch", draw(2, n, heads * size), heads
+
+
+def _undone(d_Y: Array, cache: tuple, back: Callable, power: int = 0) -> tuple[Array, Array, Array]:
+    """The gradients of attention with another step for the softmax, `back`, or √d to that power too much."""
+    Q, K, V, A = cache
+    root = math.sqrt(Q.shape[-1])
+    d_S = back(d_Y @ V.swapaxes(-1, -2), A) / root * root ** power
+    return d_S @ K, d_S.swapaxes(-1, -2) @ Q, A.swapaxes(-1, -2) @ d_Y
+
+
+def softmax_backward(d_A: Array, A: Array) -> Array:
+    return A * (d_A - (d_A * A).sum(axis=-1, keepdims=True))
 
 
 EXERCISES = [
@@ -76,6 +91,11 @@ EXERCISES = [
             Mistake("it divides by d, not by √d", "除以了 d,而不是 √d", lambda Q, K: Q @ K.swapaxes(-1, -2) / Q.shape[-1]),
             Mistake("it divides by the root of the number of keys, not of features",
                     "除以的是键个数的平方根,应是特征维数的平方根", lambda Q, K: Q @ K.swapaxes(-1, -2) / np.sqrt(K.shape[-2])),
+            Mistake("it divides by the root of the number of queries, not of features: that is Q.shape[-1]",
+                    "除以的是查询个数的平方根,应是特征维数 Q.shape[-1] 的平方根",
+                    lambda Q, K: Q @ K.swapaxes(-1, -2) / np.sqrt(Q.shape[-2])),
+            Mistake("in a batch, axis 1 holds the queries: the number of features is Q.shape[-1]",
+                    "成批时轴 1 是查询:特征维数是 Q.shape[-1]", lambda Q, K: Q @ K.swapaxes(-1, -2) / np.sqrt(Q.shape[1])),
             Mistake("it multiplies by √d, where it should divide", "乘了 √d,应该是除",
                     lambda Q, K: Q @ K.swapaxes(-1, -2) * np.sqrt(Q.shape[-1])),
             Mistake("rows are keys and columns are queries: it is Sᵀ", "行是键、列是查询:得到的是 Sᵀ",
@@ -94,7 +114,16 @@ EXERCISES = [
          "weight 0, a row with nothing left gets zeros. Scores of 1000 must not overflow.",
          "沿最后一个轴 A_j = exp(S_j) / Σ_k exp(S_k)。`mask` 与 S 同形,True 表示真实;被遮住的权重为 0,一个也不剩的行全为 0。"
          "分数达到 1000 也不能溢出。"),
-        values_of("softmax", _scores),
+        values_of("softmax", _scores, [
+            Mistake("the mask is used after the softmax: the weights that are left do not sum to 1",
+                    "遮罩用在了 softmax 之后:剩下的权重之和不为 1",
+                    lambda S, mask=None: softmax(S) * (1 if mask is None else mask)),
+            Mistake("masked scores are 0: exp(0) = 1, so they still get weight", "被遮的分数成了 0:exp(0) = 1,仍有权重",
+                    lambda S, mask=None: softmax(S if mask is None else S * mask)),
+            Mistake("a large negative number is not minus infinity: a row with nothing left gets equal weights",
+                    "很大的负数不是负无穷:一个也不剩的行会得到相等的权重",
+                    lambda S, mask=None: softmax(S if mask is None else np.where(mask, S, -1e9))),
+        ]),
         (("Take exp of everything, then divide each row by its own sum: keepdims=True keeps the shapes fitting.",
           "先对所有元素取 exp,再让每一行除以本行之和:keepdims=True 让形状对得上。"),
          ("exp(1000) is infinite. Numerator and denominator may be divided by the same number: subtract the row's maximum "
@@ -109,7 +138,20 @@ EXERCISES = [
         2, "backward", "softmax_backward(d_A, A) -> d_S",
         ("d_S (..., m), from the gradient d_A of the weights and the weights A themselves.",
          "由权重的梯度 d_A 和权重 A 本身求 d_S (..., m)。"),
-        gradient_of("softmax", _scores),
+        gradient_of("softmax", _scores, mistakes=[
+            Mistake("each element is taken for itself, dS = dA ∘ A (1 - A): the terms with j ≠ k are missing",
+                    "每个元素只算了自己,dS = dA ∘ A (1 - A):少了 j ≠ k 的各项", lambda d_A, A: d_A * A * (1 - A)),
+            Mistake("the sum of a row has no weights: it is Σ dA A, not Σ dA", "每行的和没有加权:应是 Σ dA A,而不是 Σ dA",
+                    lambda d_A, A: A * (d_A - d_A.sum(axis=-1, keepdims=True))),
+            Mistake("a mean where the sum of a row belongs", "该对每行求和处取了均值",
+                    lambda d_A, A: A * (d_A - (d_A * A).mean(axis=-1, keepdims=True))),
+            Mistake("the factor A in front of the bracket is missing", "括号前少了因子 A",
+                    lambda d_A, A: d_A - (d_A * A).sum(axis=-1, keepdims=True)),
+            Mistake("the sum runs over everything; each row needs its own", "对全体求了和,应每行各求各的",
+                    lambda d_A, A: A * (d_A - (d_A * A).sum())),
+            Mistake("A and dA are exchanged: dS = A ∘ (dA - …)", "A 与 dA 颠倒了:dS = A ∘ (dA - …)",
+                    lambda d_A, A: d_A * (A - (d_A * A).sum(axis=-1, keepdims=True))),
+        ]),
         (("Every score moves every weight of its row. With one row of m scores the Jacobian is m × m: write down dA_j/dS_k for "
           "j = k and for j ≠ k.",
           "每个分数都会改变本行的每个权重。一行 m 个分数的雅可比矩阵是 m × m:分别写出 j = k 与 j ≠ k 时的 dA_j/dS_k。"),
@@ -146,7 +188,19 @@ EXERCISES = [
         ("The gradients of the three inputs, from d_Y (..., n, v) and cache.Q, cache.K, cache.V, cache.A (the weights). "
          "Q, K, V have the same leading axes.",
          "由 d_Y (..., n, v) 以及 cache.Q、cache.K、cache.V、cache.A(权重)求三个输入的梯度。Q、K、V 的前置轴相同。"),
-        gradient_of("attention", _attended),
+        gradient_of("attention", _attended, mistakes=[
+            Mistake("the softmax is not undone: dS is not dA", "没有拆 softmax:dS 不是 dA",
+                    lambda d_Y, cache: _undone(d_Y, cache, lambda d_A, A: d_A)),
+            Mistake("the softmax is undone element by element: dS is more than dA ∘ A (1 - A)",
+                    "逐元素地拆了 softmax:dS 不只是 dA ∘ A (1 - A)",
+                    lambda d_Y, cache: _undone(d_Y, cache, lambda d_A, A: d_A * A * (1 - A))),
+            Mistake("the sum in dS has no weights: it is Σ dA A, not Σ dA", "dS 中的和没有加权:应是 Σ dA A,而不是 Σ dA",
+                    lambda d_Y, cache: _undone(d_Y, cache, lambda d_A, A: A * (d_A - d_A.sum(axis=-1, keepdims=True)))),
+            Mistake("dQ and dK are multiplied by √d, where they should be divided", "dQ、dK 乘了 √d,应该是除",
+                    lambda d_Y, cache: _undone(d_Y, cache, softmax_backward, 2)),
+            Mistake("dQ and dK are divided by d, not by √d", "dQ、dK 除以了 d,而不是 √d",
+                    lambda d_Y, cache: _undone(d_Y, cache, softmax_backward, -1)),
+        ]),
         (("Go backwards: Y = A V first, then A = softmax(S), then S = Q Kᵀ / √d. For a product C = A B the gradients are "
           "d_A = d_C Bᵀ and d_B = Aᵀ d_C.",
           "倒着走:先 Y = A V,再 A = softmax(S),最后 S = Q Kᵀ / √d。对乘积 C = A B 有 d_A = d_C Bᵀ,d_B = Aᵀ d_C。"),
@@ -170,6 +224,9 @@ EXERCISES = [
             Mistake("the axis of the heads stands behind the tokens: (..., n, heads, d / heads)",
                     "头的轴放在了词的后面:(..., n, heads, d / heads)",
                     lambda X, heads: X.reshape(*X.shape[:-1], heads, -1)),
+            Mistake("the heads stand in front of the batch; they belong right before the tokens: (..., heads, n, d / heads)",
+                    "头的轴放到了批次之前,应紧挨在词之前:(..., heads, n, d / heads)",
+                    lambda X, heads: np.stack(np.split(X, heads, axis=-1))),
             Mistake("features and tokens are exchanged inside a head: (..., heads, d / heads, n)",
                     "每个头里特征与词颠倒了:(..., heads, d / heads, n)",
                     lambda X, heads: np.moveaxis(X.reshape(*X.shape[:-1], heads, -1), -3, -1)),

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
 from attnretrieval.backend import Array
 from attnretrieval.course import reference
+from attnretrieval.course.exercises import fusion_mistakes
+from attnretrieval.course.exercises.caches import GateCache, MeanCache
 from attnretrieval.course.exercises.equations import gradient_of, values_of
 from attnretrieval.course.exercises.exercise import Draw, Exercise, Mistake, code
 from attnretrieval.course.exercises.loops import loop
 from attnretrieval.equations.attention import attention
 from attnretrieval.equations.fusion import fuse_gate
 from attnretrieval.equations.pooling import pool_mean
-from attnretrieval.equations.softmax import softmax
 
 # --- contexts ----------------------------------------------------------------------------------------------------------
 
@@ -29,7 +29,7 @@ def _weights(H: Array, H_other: Array, key_mask: Array | None = None) -> Array:
 
 
 def _tokens(draw: Draw) -> Iterator[tuple[str, dict[str, Array]]]:
-    n, m, d = draw.sizes(3)
+    n, m, d = draw.sizes(3, 3)          # not 2, which is the batch
     yield "one text, one image", {"H": draw(n, d), "H_other": draw(m, d)}
     yield "batch", {"H": draw(2, n, d), "H_other": draw(2, m, d)}
     yield "masked", {"H": draw(2, n, d), "H_other": draw(2, m, d), "key_mask": draw.mask(2, m)}
@@ -48,18 +48,6 @@ def _both(draw: Draw) -> Iterator[tuple]:
 # --- caches as the exercises promise them ------------------------------------------------------------------------------
 
 
-class GateCache(NamedTuple):
-    H: Array
-    C: Array
-    W: Array
-    G: Array
-
-
-class MeanCache(NamedTuple):
-    F: Array
-    mask: Array
-
-
 def _gate(H: Array, C: Array, W: Array, b: Array) -> tuple[Array, GateCache]:
     F, cache = fuse_gate(H, C, W, b)
     return F, GateCache(H, C, W, cache.G)
@@ -70,10 +58,10 @@ def _mean(F: Array, mask: Array) -> tuple[Array, MeanCache]:
 
 
 def _fused(draw: Draw) -> Iterator[tuple[str, dict[str, Array]]]:
-    n, d = draw.sizes(2)
+    n, d = draw.sizes(2, 3)             # not 2, which is the batch
     weights = {"W": draw(2 * d, d), "b": draw(d)}
     yield "one sequence", {"H": draw(n, d), "C": draw(n, d), **weights}
-    yield "batch", {"H": draw(3, n, d), "C": draw(3, n, d), **weights}
+    yield "batch", {"H": draw(2, n, d), "C": draw(2, n, d), **weights}
 
 
 def _sequences(draw: Draw, **extra: Array) -> Iterator[tuple[str, dict[str, Array]]]:
@@ -88,10 +76,6 @@ def _sequences(draw: Draw, **extra: Array) -> Iterator[tuple[str, dict[str, Arra
 def _asked(draw: Draw) -> Iterator[tuple[str, dict[str, Array]]]:
     for label, inputs in _sequences(draw):
         yield label, {"F": inputs["F"], "u": draw(inputs["F"].shape[-1]), "mask": inputs["mask"]}
-
-
-def _pooled(F: Array, a: Array) -> Array:
-    return (a[..., None] * F).sum(axis=-2)
 
 
 EXERCISES = [
@@ -137,6 +121,9 @@ EXERCISES = [
                     lambda t, v, wm, rm: (_look(t, v, rm), _look(v, t))),
             Mistake("the mask of the regions is not used when words look", "词看区域时没有用区域的遮罩",
                     lambda t, v, wm, rm: (_look(t, v), _look(v, t, wm))),
+            Mistake("the masks of those who look are used too: a mask belongs to those who are looked at alone",
+                    "观看一方的遮罩也用上了:遮罩只属于被看的一方",
+                    lambda t, v, wm, rm: (_look(t, v, rm) * wm[:, None], _look(v, t, wm) * rm[:, None])),
             Mistake("each side looks at itself: that is self-attention", "各看各的:那是自注意力",
                     lambda t, v, wm, rm: (_look(t, t, wm), _look(v, v, rm))),
         ]),
@@ -149,7 +136,7 @@ EXERCISES = [
         ("A gated fusion: G = σ([H ; C] W + b), F = G ∘ H + (1 - G) ∘ C. H, C (..., n, d); W (2d, d); b (d,); σ(u) = 1 / (1 "
          "+ exp(-u)).",
          "门控融合:G = σ([H ; C] W + b),F = G ∘ H + (1 - G) ∘ C。H、C (..., n, d);W (2d, d);b (d,);σ(u) = 1 / (1 + exp(-u))。"),
-        values_of("fuse_gate", _fused),
+        values_of("fuse_gate", _fused, fusion_mistakes.GATE),
         (("[H ; C] puts the features of the token and of its context side by side: 2d features.",
           "[H ; C] 把词元与其上下文的特征并排:共 2d 个特征。"),
          ("np.concatenate([H, C], axis=-1) @ W + b, then σ of it. A gate of 1 keeps the token.",
@@ -159,7 +146,7 @@ EXERCISES = [
         3, "backward", "fuse_gate_backward(d_F, cache) -> d_H, d_C, d_W, d_b",
         ("The gradients of fuse_gate, from d_F (..., n, d), cache.H, cache.C, cache.W and cache.G (the gate).",
          "由 d_F (..., n, d) 及 cache.H、cache.C、cache.W、cache.G(门)求 fuse_gate 的梯度。"),
-        gradient_of("fuse_gate", _fused, _gate),
+        gradient_of("fuse_gate", _fused, _gate, fusion_mistakes.GATE_BACKWARD),
         (("H has two ways to F: directly, and through the gate. Its gradient is the sum of both. So has C.",
           "H 有两条路通向 F:直接的,和经过门的。它的梯度是两者之和。C 也是。"),
          ("F = G ∘ H + (1 - G) ∘ C gives d_G = d_F ∘ (H - C), and directly d_F ∘ G for H, d_F ∘ (1 - G) for C. σ' = σ (1 - σ).",
@@ -176,27 +163,20 @@ EXERCISES = [
          "True = real. A sequence without a real token has g = 0.",
          "g (..., d) 是 F (..., n, d) 中真实词元的均值。由 d_g (..., d)、cache.F、cache.mask (..., n)(True 表示真实)求 d_F。"
          "没有真实词元的序列 g = 0。"),
-        gradient_of("pool_mean", _sequences, _mean),
+        gradient_of("pool_mean", _sequences, _mean, fusion_mistakes.MEAN_BACKWARD),
         (("How much does g move when one real token moves by 1? And when padding does?",
           "一个真实词元动 1,g 动多少?填充动 1 呢?"),
          ("Each real token gets d_g divided by the number of real tokens of its sequence; padding gets 0.",
           "每个真实词元得到 d_g 除以本序列真实词元的个数;填充得 0。"),
-         code("w = mask / np.maximum(mask.sum(-1, keepdims=True), 1); return w[..., :, None] * d_g[..., None, :]"))),
+         code("w = (mask / np.maximum(mask.sum(-1, keepdims=True), 1)).astype(F.dtype); "
+              "return w[..., :, None] * d_g[..., None, :]"))),
     Exercise(
         3, "forward", "pool_attention(F, u, mask=None) -> g",
         ("A learnt query u (d,) asks every token of F (..., n, d): a = softmax(F u / √d) over the real tokens, g = Σ a_i F_i "
          "(..., d). mask (..., n): True = real.",
          "一个学来的查询 u (d,) 询问 F (..., n, d) 的每个词元:在真实词元上 a = softmax(F u / √d),g = Σ a_i F_i (..., d)。"
          "mask (..., n):True 表示真实。"),
-        values_of("pool_attention", _asked, [
-            Mistake("it does not divide by √d", "没有除以 √d", lambda F, u, mask: _pooled(F, softmax(F @ u, mask))),
-            Mistake("the mask is not used", "没有使用遮罩",
-                    lambda F, u, mask: _pooled(F, softmax(F @ u / np.sqrt(len(u))))),
-            Mistake("it weights all tokens alike: that is the mean", "各词元权重相同:那是均值",
-                    lambda F, u, mask: pool_mean(F, mask)[0]),
-            Mistake("weights are masked after the softmax: they do not sum to 1", "遮罩用在了 softmax 之后:权重之和不为 1",
-                    lambda F, u, mask: _pooled(F, softmax(F @ u / np.sqrt(len(u))) * mask)),
-        ]),
+        values_of("pool_attention", _asked, fusion_mistakes.POOL_ATTENTION),
         (("It is attention with a single query u, keys and values F.", "这是只有一个查询 u 的注意力,键和值都是 F。"),
          ("F @ u is one score a token, (..., n). The softmax runs over the tokens, with the mask.",
           "F @ u 是每个词元一个分数 (..., n)。softmax 沿词元方向,带遮罩。"),

@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
 from attnretrieval.backend import Array
+from attnretrieval.course.exercises import objective_mistakes
+from attnretrieval.course.exercises.caches import CosineCache, NCECache
 from attnretrieval.course.exercises.equations import gradient_of, values_of
-from attnretrieval.course.exercises.exercise import Draw, Exercise, Mistake, code
+from attnretrieval.course.exercises.exercise import Draw, Exercise, code
 from attnretrieval.equations.cosine import cosine_similarity
 from attnretrieval.equations.info_nce import info_nce
 from attnretrieval.equations.softmax import softmax
 
 # --- caches as the exercises promise them ------------------------------------------------------------------------------
-
-
-class CosineCache(NamedTuple):
-    T_hat: Array        # (C, d), captions of length 1
-    V_hat: Array        # (I, d), images of length 1
-    r_t: Array          # (C, 1), 1 / length
-    r_v: Array          # (I, 1)
-
-
-class NCECache(NamedTuple):
-    S: Array
-    tau: Array
-    positives: Array
-    P: Array            # (C, I), rows sum to 1
-    R: Array            # (C, I), columns sum to 1
 
 
 def _cosine(G_t: Array, G_v: Array) -> tuple[Array, CosineCache]:
@@ -40,15 +26,6 @@ def _cosine(G_t: Array, G_v: Array) -> tuple[Array, CosineCache]:
 def _info_nce(S: Array, log_temperature: Array, positives: Array) -> tuple[Array, NCECache]:
     L, (_, _, tau, _) = info_nce(S, log_temperature, positives)
     return L, NCECache(S, tau, positives, softmax(S / tau), softmax(S.T / tau).T)
-
-
-def _triplet(S: Array, positives: Array, margin: float, not_images: Array, not_captions: Array) -> float:
-    """The triplet loss in which other entries than the right ones are left out; both masks are (I, C)."""
-    total = 0.0
-    for c, i in zip(*np.nonzero(positives), strict=True):
-        total += float((np.maximum(0, margin + S[c] - S[c, i]) * (1 - not_images[:, c])).sum())
-        total += float((np.maximum(0, margin + S[:, i] - S[c, i]) * (1 - not_captions[i])).sum())
-    return total / int(positives.sum())
 
 
 def _vectors(draw: Draw) -> Iterator[tuple[str, dict[str, Array]]]:
@@ -79,6 +56,13 @@ def _contrasted(draw: Draw) -> Iterator[tuple[str, dict[str, Array]]]:
         yield label, {"S": draw(*positives.shape), "log_temperature": log_temperature, "positives": positives}
 
 
+def _contrasted_and_large(draw: Draw) -> Iterator[tuple[str, dict[str, Array]]]:
+    yield from _contrasted(draw)
+    for label, positives in list(_positives(draw))[:1]:
+        yield f"large scores, {label}", {"S": 300 * draw(*positives.shape), "log_temperature": np.asarray(np.log(0.2)),
+                                         "positives": positives}
+
+
 EXERCISES = [
     Exercise(
         4, "backward", "cosine_similarity_backward(d_S, cache) -> d_G_t, d_G_v",
@@ -86,7 +70,7 @@ EXERCISES = [
          "(I, d) are the vectors of length 1, cache.r_t (C, 1) and cache.r_v (I, 1) are 1 / length: T_hat = r_t ∘ G_t.",
          "S (C, I) 是每个描述 G_t (C, d) 与每张图像 G_v (I, d) 的余弦。cache.T_hat (C, d)、cache.V_hat (I, d) 是长度为 1 "
          "的向量,cache.r_t (C, 1)、cache.r_v (I, 1) 是长度的倒数:T_hat = r_t ∘ G_t。"),
-        gradient_of("cosine_similarity", _vectors, _cosine),
+        gradient_of("cosine_similarity", _vectors, _cosine, objective_mistakes.COSINE_BACKWARD),
         (("Two steps back: the product S = T̂ V̂ᵀ, then the division of each vector by its length.",
           "倒退两步:乘积 S = T̂ V̂ᵀ,再是每个向量除以自己的长度。"),
          ("d_T̂ = d_S V̂ and d_V̂ = d_Sᵀ T̂. A longer vector has the same cosine: what of d_T̂ points along T̂ must vanish.",
@@ -102,20 +86,15 @@ EXERCISES = [
          "I) is True where caption c describes image i: such a pair is never wrong.",
          "对每个正确的对 (c, i):对所有错误图像 j 求 max(0, margin + S_cj - S_ci) 之和,对所有错误描述 k 求 max(0, margin + "
          "S_ki - S_ci) 之和;总和除以正确对的个数。S (C, I);positives (C, I) 在描述 c 属于图像 i 处为 True:这样的对绝不算错。"),
-        values_of("triplet_loss", _scores, [
-            Mistake("for an image choice the right images count as wrong ones too: leave positives[c] out",
-                    "在选图像时把正确的图像也算作错误的了:应去掉 positives[c]",
-                    lambda S, positives, margin=0.2: _triplet(S, positives, margin, 0 * positives.T, positives.T)),
-            Mistake("for a caption choice the right captions count as wrong ones too: leave positives[:, i] out",
-                    "在选描述时把正确的描述也算作错误的了:应去掉 positives[:, i]",
-                    lambda S, positives, margin=0.2: _triplet(S, positives, margin, positives.T, 0 * positives.T)),
-        ]),
+        values_of("triplet_loss", _scores, objective_mistakes.TRIPLET),
         (("Begin with two loops: for every c and i with positives[c, i]. Inside, one row of S for the images, one column for "
           "the captions.", "先写双重循环:对每个 positives[c, i] 为真的 c 和 i。里面:图像用 S 的一行,描述用 S 的一列。"),
          ("np.maximum(0, margin + S[c] - S[c, i]) holds all images; keep only ~positives[c] before you sum.",
           "np.maximum(0, margin + S[c] - S[c, i]) 含所有图像;求和之前只保留 ~positives[c]。"),
          ("The captions likewise with S[:, i] and ~positives[:, i]. Divide the total by positives.sum().",
-          "描述同理,用 S[:, i] 与 ~positives[:, i]。总和除以 positives.sum()。"))),
+          "描述同理,用 S[:, i] 与 ~positives[:, i]。总和除以 positives.sum()。"),
+         code("for c, i in np.argwhere(positives): L += np.maximum(0, margin + S[c] - S[c, i])[~positives[c]].sum() + "
+              "np.maximum(0, margin + S[:, i] - S[c, i])[~positives[:, i]].sum()"))),
     Exercise(
         4, "loss", "info_nce(S, log_temperature, positives) -> L",
         ("Z = S / τ with τ = exp(log_temperature). L_t: the mean over captions of -log softmax(Z) at the right image; L_v: "
@@ -124,11 +103,7 @@ EXERCISES = [
          "Z = S / τ,τ = exp(log_temperature)。L_t:对描述求平均,-log softmax(Z) 在正确图像处的值;L_v:对图像求平均,"
          "-log softmax(Zᵀ) 在正确描述处的值;正确答案有多个时取它们的均值。L = (L_t + L_v) / 2。S (C, I),positives (C, I);"
          "每行每列都有正确答案。"),
-        values_of("info_nce", _contrasted, [
-            Mistake("τ is exp(log_temperature), not log_temperature", "τ 是 exp(log_temperature),不是 log_temperature",
-                    lambda S, log_temperature, positives: _info_nce(S * np.exp(log_temperature) / log_temperature,
-                                                                    log_temperature, positives)[0]),
-        ]),
+        values_of("info_nce", _contrasted_and_large, objective_mistakes.INFO_NCE),
         (("Write one direction first: a function of Z and positives that takes the softmax along the rows. The other "
           "direction is the same function of the transposes.",
           "先写一个方向:以 Z 和 positives 为参数、沿行做 softmax 的函数。另一方向就是对转置用同一函数。"),
@@ -143,14 +118,14 @@ EXERCISES = [
          "images, and cache.R (C, I), the softmax along the captions, whose columns sum to 1.",
          "由 d_L(一个数)及 cache.S (C, I)、cache.tau、cache.positives (C, I)、cache.P (C, I)(沿图像的 softmax)、"
          "cache.R (C, I)(沿描述的 softmax,各列之和为 1)求梯度。"),
-        gradient_of("info_nce", _contrasted, _info_nce),
+        gradient_of("info_nce", _contrasted, _info_nce, objective_mistakes.INFO_NCE_BACKWARD),
         (("Cross-entropy and softmax together have a simple gradient: what the softmax gave minus what was wanted.",
           "交叉熵与 softmax 合在一起,梯度很简单:softmax 给出的减去想要的。"),
          ("d_Z = ((P - Y) / C + (R - X) / I) / 2: Y is positives with rows that sum to 1, X with columns that sum to 1.",
           "d_Z = ((P - Y) / C + (R - X) / I) / 2:Y 是各行之和为 1 的 positives,X 是各列之和为 1 的 positives。"),
          ("Z = S / τ gives d_S = d_L d_Z / τ. With τ = exp(l): dZ/dl = -Z, so d_log_temperature = -Σ d_S ∘ S.",
           "由 Z = S / τ 得 d_S = d_L d_Z / τ。τ = exp(l) 时 dZ/dl = -Z,所以 d_log_temperature = -Σ d_S ∘ S。"),
-         code("Y = positives / positives.sum(1, keepdims=True); X = positives / positives.sum(0, keepdims=True); C, I = "
-         "S.shape; "
-              "d_S = d_L * ((P - Y) / C + (R - X) / I) / (2 * tau); return d_S, -(d_S * S).sum()"))),
+         code("Y = (positives / positives.sum(1, keepdims=True)).astype(S.dtype); X = (positives / positives.sum(0, "
+              "keepdims=True)).astype(S.dtype); C, I = S.shape; d_S = d_L * ((P - Y) / C + (R - X) / I) / (2 * tau); "
+              "return d_S, -(d_S * S).sum()"))),
 ]

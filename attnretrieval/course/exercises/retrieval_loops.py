@@ -12,8 +12,8 @@ def before(scores: Array, answer: int, ties: str = "lower id") -> int:
     count = 0
     for other in range(len(scores)):
         tied = scores[other] == scores[answer] and other != answer
-        if ties == "lower id" and tied:
-            tied = other < answer
+        if ties in ("lower id", "higher id") and tied:
+            tied = (other < answer) == (ties == "lower id")
         elif ties == "hits":
             tied = False
         count += bool(scores[other] > scores[answer] or tied)
@@ -58,6 +58,17 @@ def rerank(order: Array, scores: Array, k: int) -> Array:
 
 def inside(point: Array, box: Array) -> bool:
     return bool(box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3])
+
+
+def rank_in_order(S: Array, image_of: Array, k: int) -> float:
+    """The number that stands in argsort at the place of the image, taken for its rank."""
+    order = np.argsort(-S, axis=1, kind="stable")
+    return 100 * float(np.mean([order[c, i] < k for c, i in enumerate(image_of)]))
+
+
+def any_caption(S: Array, image_of: Array, k: int) -> float:
+    hits = np.array(caption_ranks(S, image_of)) < k
+    return 100 * float(np.mean([hits[image_of == i].any() for i in range(S.shape[1])]))
 
 
 def pointing_accuracy(A: Array, boxes: list[Array], centres: Array, choose=np.argmax, some=any) -> float:

@@ -1,40 +1,41 @@
 "use strict";
 /* The page of an explanation. explanation.py says what is in the data; all of its texts are written as text, never as HTML.
+   The words of the page itself stand in words.json and are called by their key: `say("hint")`.
 
    An item is a word or a region. A view says how a map A is read: its rows are items of the kind `rows`, its columns of the
    kind `columns`. A chosen item lights its row ("looks at"), or its column where it is one ("is looked at by"). */
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = id => document.getElementById(id);
+const say = (key, parts = {}) => data.say[key].replace(/\{(\w+)\}/g, (_, name) => parts[name]);
 
 const LAYERS = [
   {
-    name: "Words and regions",
-    note: "Cross-attention: what the score of this pair was made of. It is no map of where things are.",
+    name: say("layer_cross"),
+    note: say("note_cross"),
     views: [
-      {name: "text → image", map: "A_t2v", rows: "word", columns: "region"},
-      {name: "image → text", map: "A_v2t", rows: "region", columns: "word"},
+      {name: say("text_to_image"), map: "A_t2v", rows: "word", columns: "region"},
+      {name: say("image_to_text"), map: "A_v2t", rows: "region", columns: "word"},
     ],
   },
   {
-    name: "Words",
-    note: "Self-attention of the text, before it meets the image: the regions take no part.",
+    name: say("layer_text"),
+    note: say("note_text"),
     views: [
-      {name: "looks at", map: "A_t", rows: "word", columns: "word"},
-      {name: "is looked at by", map: "A_t", rows: "word", columns: "word", byColumn: true},
+      {name: say("looks"), map: "A_t", rows: "word", columns: "word"},
+      {name: say("looked_at"), map: "A_t", rows: "word", columns: "word", byColumn: true},
     ],
   },
   {
-    name: "Regions",
-    note: "Self-attention of the image, before it meets the text: the words take no part.",
+    name: say("layer_image"),
+    note: say("note_image"),
     views: [
-      {name: "looks at", map: "A_v", rows: "region", columns: "region"},
-      {name: "is looked at by", map: "A_v", rows: "region", columns: "region", byColumn: true},
+      {name: say("looks"), map: "A_v", rows: "region", columns: "region"},
+      {name: say("looked_at"), map: "A_v", rows: "region", columns: "region", byColumn: true},
     ],
   },
 ].filter(layer => layer.views[0].map in data.maps);
 
-const HINT = "Point at a word or a region, or reach it with Tab and the arrow keys.";
 const LISTED = 3;                       // items that the sentence names
 const CROWDED = 18;                     // from this end of the scale on, 0 and 1 would stand on each other
 
@@ -47,13 +48,13 @@ const labels = {word: data.words.map(word => `“${word}”`), region: data.regi
 
 const matrix = () => data.maps[view.map].heads[head];
 
-/** What the item lights: which kind, their weights in times uniform, and the verb; null if it takes no part. */
+/** What the item lights: which kind, their weights in times uniform, by its row or its column; null if it takes no part. */
 function lightOf(item) {
   const A = matrix(), columns = A[0].length;
   if (item.kind === view.rows && !view.byColumn)
-    return {kind: view.columns, verb: "looks at", weights: A[item.index].map(a => a * columns)};
+    return {kind: view.columns, by: "row", weights: A[item.index].map(a => a * columns)};
   if (item.kind === view.columns)
-    return {kind: view.rows, verb: "is looked at by", weights: A.map(row => row[item.index] * columns)};
+    return {kind: view.rows, by: "column", weights: A.map(row => row[item.index] * columns)};
   return null;
 }
 
@@ -72,7 +73,8 @@ function inkOn({r, g, b, opacity}) {
   return 0.2126 * R + 0.7152 * G + 0.0722 * B > 0.18 ? "black" : "white";
 }
 
-const times = weight => `${weight.toFixed(weight < 9.95 ? 1 : 0)}×`;
+const rounded = weight => weight.toFixed(weight < 9.95 ? 1 : 0);
+const times = weight => `${rounded(weight)}×`;
 
 function show() {
   const light = chosen && lightOf(chosen);
@@ -92,25 +94,26 @@ function show() {
     });
   }
   $("picture").classList.toggle("lit", Boolean(light) && light.kind === "region");
-  say(light);
+  announce(light);
   markTable(light);
 }
 
-function say(light) {
+function announce(light) {
   const lines = [];
   if (light) {
     const order = light.weights.map((weight, i) => i).sort((i, j) => light.weights[j] - light.weights[i]).slice(0, LISTED);
     const name = labels[chosen.kind][chosen.index];
     const sentence = document.createElement("div"), list = document.createElement("ol");
-    sentence.textContent = `${name[0].toUpperCase()}${name.slice(1)} ${light.verb}`;
+    const spoken = say(light.by === "row" ? "item_looks" : "item_looked_at", {item: name});
+    sentence.textContent = spoken[0].toUpperCase() + spoken.slice(1);
     for (const i of order) {
       const entry = document.createElement("li");
-      entry.textContent = `${labels[light.kind][i]}: ${times(light.weights[i])} uniform`;
+      entry.textContent = say("weight", {item: labels[light.kind][i], weight: rounded(light.weights[i])});
       list.append(entry);
     }
     lines.push(sentence, list);
   } else {
-    lines.push(HINT);
+    lines.push(say("hint"));
   }
   $("says").replaceChildren(...lines);
 }
@@ -122,19 +125,23 @@ function addButtons() {
   image.src = data.image;
   image.alt = data.title;
   picture.append(image);
-  const most = Math.min(520, 440 * data.width / data.height);
-  picture.style.maxWidth = $("scale").style.maxWidth = `${most}px`;
+  document.documentElement.style.setProperty("--ratio", data.width / data.height);
   data.boxes.forEach(([x0, y0, x1, y1], i) => {
-    const button = addButton(picture, "region", i, `${data.regions[i]} of the image`);
+    const button = addButton(picture, "region", i, say("region_label", {region: data.regions[i]}));
     Object.assign(button.style, {
       left: `${100 * x0}%`, top: `${100 * y0}%`, width: `${100 * (x1 - x0)}%`, height: `${100 * (y1 - y0)}%`,
     });
   });
-  if (data.chinese) $("words").lang = "zh";
+  $("words").lang = data.text_language;
   data.words.forEach((word, i) => {
-    const button = addButton($("words"), "word", i, `${word}, word ${i + 1} of ${data.words.length}`);
-    button.append(word, document.createElement("small"));
+    const label = say("word_label", {word, number: i + 1, count: data.words.length});
+    const button = addButton($("words"), "word", i, label);
+    const text = document.createElement("span");
+    text.textContent = word;
+    button.append(text, document.createElement("small"));
   });
+  // the gap between two words is not left dark: only what leaves them all puts the light out
+  for (const left of [$("words"), ...buttons.region]) left.addEventListener("pointerleave", () => choose(focused()));
 }
 
 function addButton(parent, kind, index, label) {
@@ -142,9 +149,7 @@ function addButton(parent, kind, index, label) {
   button.type = "button";
   button.tabIndex = index === 0 ? 0 : -1;
   button.setAttribute("aria-label", label);
-  button.setAttribute("aria-describedby", "says");
   button.addEventListener("pointerenter", () => choose(item));
-  button.addEventListener("pointerleave", () => choose(focused()));
   button.addEventListener("focus", () => { keepTabStop(kind, index); choose(item); });
   button.addEventListener("blur", () => choose(null));
   button.addEventListener("click", () => button.focus());         // not every browser focuses what is clicked
@@ -223,8 +228,8 @@ function setLayer(newLayer) {
 }
 
 function missingLayers() {
-  const missing = [["A_t", "text"], ["A_v", "image"]].filter(([map]) => !(map in data.maps)).map(([, side]) => side);
-  return missing.length ? ` Self-attention of the ${missing.join(" and of the ")} is not on this page.` : "";
+  const text = "A_t" in data.maps, image = "A_v" in data.maps;
+  return text && image ? "" : say(text ? "no_image_layer" : image ? "no_text_layer" : "no_own_layers");
 }
 
 function setView(newView) {
@@ -234,12 +239,19 @@ function setView(newView) {
 
 function refresh() {
   head = Math.min(head, data.maps[view.map].heads.length - 1);
-  $("note").textContent = layer.note + (layer === LAYERS[0] ? missingLayers() : "");
+  $("note").textContent = layer.note;
+  $("missing").textContent = layer === LAYERS[0] ? missingLayers() : "";
   for (const [id, kind] of [["words", "word"], ["picture", "region"]])
-    $(id).classList.toggle("idle", view.rows !== kind && view.columns !== kind);
+    setIdle($(id), buttons[kind], view.rows !== kind && view.columns !== kind);
   drawScale();
   if (!$("table").hidden) drawTable();
   show();
+}
+
+/** Items that take no part are paler, and are said to be off. */
+function setIdle(group, items, idle) {
+  group.classList.toggle("idle", idle);
+  for (const button of items) button.setAttribute("aria-disabled", idle);
 }
 
 function drawScale() {
@@ -249,7 +261,7 @@ function drawScale() {
     return `rgba(${r}, ${g}, ${b}, ${opacity})`;
   });
   $("bar").style.backgroundImage = `linear-gradient(to right, ${stops.join(", ")})`;
-  const ticks = [limit < CROWDED ? "0" : "", "1 = uniform", times(limit)].map(text => {
+  const ticks = [limit < CROWDED ? "0" : "", say("uniform"), times(limit)].map(text => {
     const tick = document.createElement("span");
     tick.textContent = text;
     return tick;
@@ -265,14 +277,17 @@ function setTheme(dark) {
 
 // ---- the numbers -------------------------------------------------------------------------------------------------------
 
+const TABLES = {
+  A_t2v: "table_of_words_and_regions", A_v2t: "table_of_regions_and_words", A_t: "table_of_words", A_v: "table_of_regions",
+};
+
 function drawTable() {
   const A = matrix(), table = document.createElement("table"), caption = table.createCaption();
-  const title = {word: "word", region: "region"};
-  caption.textContent = `${view.map}, ${data.maps[view.map].names[head]}: `
-    + `row = the ${title[view.rows]} that looks, column = the ${title[view.columns]} looked at; `
-    + `uniform would be ${(1 / A[0].length).toFixed(3)}`;
+  caption.textContent = say(TABLES[view.map], {
+    map: view.map, head: data.maps[view.map].names[head], uniform: (1 / A[0].length).toFixed(3),
+  });
   const heading = table.createTHead().insertRow();
-  for (const text of ["", ...data[`${view.columns}s`], "sum"]) heading.append(cell("th", text));
+  for (const text of ["", ...data[`${view.columns}s`], say("sum")]) heading.append(cell("th", text));
   const body = table.createTBody();
   A.forEach((row, i) => {
     const line = body.insertRow(), sum = row.reduce((a, b) => a + b, 0);
@@ -294,7 +309,7 @@ function markTable(light) {
   for (const marked of $("table").querySelectorAll(".chosen")) marked.classList.remove("chosen");
   if (!light) return;
   const rows = [...$("table").querySelectorAll("tr")];
-  if (light.verb === "looks at") rows[chosen.index + 1].classList.add("chosen");
+  if (light.by === "row") rows[chosen.index + 1].classList.add("chosen");
   else for (const row of rows) row.children[chosen.index + 1].classList.add("chosen");
 }
 
@@ -302,14 +317,14 @@ function toggleNumbers() {
   const hidden = !$("table").hidden;
   $("table").hidden = hidden;
   $("numbers").setAttribute("aria-expanded", !hidden);
-  $("numbers").textContent = hidden ? "Show the numbers" : "Hide the numbers";
+  $("numbers").textContent = say(hidden ? "show_numbers" : "hide_numbers");
   if (!hidden) drawTable();
   show();
 }
 
 // ---- start -------------------------------------------------------------------------------------------------------------
 
-$("score").textContent = data.score === null ? "" : `score s(t, v) = ${data.score}`;
+$("score").textContent = data.score === null ? "" : say("score", {score: data.score.toFixed(4)});
 addButtons();
 LAYERS.forEach((l, i) => addChoice($("layers"), "layer", l.name, i === 0, () => setLayer(l)));
 $("layers").hidden = LAYERS.length === 1;

@@ -81,8 +81,10 @@ def shape_unsummed(wrong: Wrong) -> Diagnosis | None:
         for axes in itertools.combinations(range(actual.ndim), r):
             total = actual.sum(axis=axes)
             if total.size == expected.size and wrong.close(total.reshape(expected.shape), expected):
-                return Diagnosis("batch sum missing",
-                                 f"{wrong.d} is not summed over its axes {', '.join(map(str, axes))}; summed it would be right")
+                if actual.size == expected.size:        # the sum over an axis of 1, and not over one of more
+                    return None
+                which = f"axis {axes[0]}" if len(axes) == 1 else f"axes {', '.join(map(str, axes))}"
+                return Diagnosis("batch sum missing", f"{wrong.d} is not summed over its {which}; summed it would be right")
     return None
 
 

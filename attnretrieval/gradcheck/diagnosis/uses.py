@@ -74,7 +74,7 @@ def _mixed(wrong: Wrong, factor: dict[str, float], odd: list[str]) -> Diagnosis 
     if missing == odd and len(left) == 1:
         return Diagnosis("only one of several paths", f"{wrong.d} holds only the part through the {left[0]}; missing: "
                                                       + "; ".join(missing))
-    told = "; ".join(f"{value:.4g} times the {path}" for path, value in factor.items() if path in odd)
+    told = "; ".join(f"{factor[path] if path not in missing else 0:.4g} times the {path}" for path in odd)
     return Diagnosis("paths missing" if missing == odd else "paths mixed", f"{wrong.d} holds {told}")
 
 
