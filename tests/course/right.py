@@ -187,7 +187,7 @@ def take_rows_backward(d_T, rows, count):
 def bootstrap_interval(hits, image_of, draws):
     found, told = np.bincount(image_of, weights=hits), np.bincount(image_of)
     recalls = 100 * found[draws].sum(axis=1) / told[draws].sum(axis=1)
-    return tuple(np.percentile(recalls, [2.5, 97.5]))
+    return np.percentile(recalls, [2.5, 97.5])
 
 
 ARRAYS = {name: value for name, value in list(globals().items()) if callable(value) and name != "swap"}

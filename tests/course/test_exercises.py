@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Callable
 
 import numpy as np
@@ -29,6 +30,24 @@ def test_wrong_answers_are_named(name: str, old: str, new: str, words: str) -> N
     answer = check(name, wrong(name, old, new), seed=0)
     assert not answer.passed
     assert words in str(answer)
+
+
+def test_a_list_of_pairs_may_be_an_array() -> None:
+    def near_duplicates(G, in_test, threshold):
+        return np.array(ARRAYS["near_duplicates"](G, in_test, threshold))
+
+    assert check("near_duplicates", near_duplicates, seed=0)
+
+
+def test_only_what_unpacks_a_shape_is_told_of_axes(tmp_path) -> None:
+    file = tmp_path / "mine.py"
+    for line, words in (("a, b, c = text.split()", "as many values as there are names"),
+                        ("n, d = np.ones(3).shape", "number of axes")):
+        file.write_text(f"def read_captions(text):\n    {line}\n", encoding="utf-8")
+        namespace = {"np": np}
+        exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), namespace)
+        linecache.checkcache(str(file))
+        assert words in str(check("read_captions", namespace["read_captions"], seed=0))
 
 
 def test_there_are_enough_of_each() -> None:

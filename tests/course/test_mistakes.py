@@ -43,7 +43,8 @@ def _raised(function) -> Exception:
     (lambda: np.ones(3).sum(axis=-2), "here its number of axes is 1"),
     (lambda: np.ones(3)[:, None, :], "[..., None, :]"),
     (lambda: np.empty(6).reshape(6 / 2, 2), "// an integer"),
-    (lambda: [1 for a, b in [(1, 2, 3)]], "*leading, n, d"),
+    (lambda: [1 for a, b in [np.ones((1, 2, 3)).shape]], "*leading, n, d"),
+    (lambda: [1 for a, b in [(1, 2, 3)]], "as many values as there are names"),
     (lambda mask=None: mask[0], "ask for it first"),
     (lambda: bool(np.ones(2)), "`mask is not None`"),
 ])

@@ -236,6 +236,13 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("captions.setdefault(key[:key.rindex(\"#\")], []).append(caption)", "captions[key[:key.rindex(\"#\")]] = [caption]",
          "only the last caption"),
         ('line.split("\\t", 1)', "line.split()[:2]", "cut at its spaces"),
+        ('line.split("\\t", 1)', "line.split()", "as many values as there are names"),
+        ("        if line.strip():\n            key, caption = line.split(\"\\t\", 1)\n"
+         "            captions.setdefault(key[:key.rindex(\"#\")], []).append(caption)",
+         "        if line.strip():\n            key, caption = line.split(\"\\t\", 1)\n"
+         "            if key[:key.rindex(\"#\")] != list(captions or [0])[-1]:\n"
+         "                captions.pop(key[:key.rindex(\"#\")], None)\n"
+         "            captions.setdefault(key[:key.rindex(\"#\")], []).append(caption)", "begun anew"),
     ],
     "split_by_image": [
         ("chosen = rng.choice(np.unique(image_of), test_images, replace=False)\n    in_test = np.isin(image_of, chosen)",
@@ -245,6 +252,11 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.flatnonzero(~in_test), np.flatnonzero(in_test)", "np.flatnonzero(in_test), np.flatnonzero(~in_test)",
          "train and test are exchanged"),
         ("np.flatnonzero(~in_test)", "np.flatnonzero(~in_test)[:-1]", "captions are lost"),
+        ("np.flatnonzero(~in_test), np.flatnonzero(in_test)", "~in_test, in_test", "this is a mask"),
+        ("np.flatnonzero(~in_test), np.flatnonzero(in_test)", "np.where(~in_test), np.where(in_test)", "gives a tuple"),
+        ("np.flatnonzero(~in_test), np.flatnonzero(in_test)", "image_of[~in_test], image_of[in_test]", "numbers of images"),
+        (", replace=False", "", "an image was drawn twice"),
+        ("np.unique(image_of)", "image_of", "an image was drawn twice"),
     ],
     "near_duplicates": [
         ("U = G / np.linalg.norm(G, axis=1, keepdims=True)", "U = G", "not brought to length 1"),
@@ -256,12 +268,23 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "\n    found = found[~in_test][:, in_test]\n    return [(int(i), int(j)) for i, j in np.argwhere(found)]",
          "numbered within their part"),
         ("~in_test[:, None] & in_test", "(in_test[:, None] != in_test)", "twice"),
+        ("(U @ U.T >= threshold) & ~in_test[:, None] & in_test", "(U @ U.T >= threshold) & ~np.eye(len(G), dtype=bool)",
+         "each twice"),
+        ("found = (U @ U.T >= threshold)", "found = np.triu(U @ U.T >= threshold)", "may stand before a train image"),
+        ("[(int(i), int(j)) for i, j in np.argwhere(found)]", "[(int(i), int(j)) for j, i in np.argwhere(found.T)]",
+         "sorted by the test image"),
+        ("[(int(i), int(j)) for i, j in np.argwhere(found)]", "np.nonzero(found)", "np.argwhere gives pairs"),
+        ("[(int(i), int(j)) for i, j in np.argwhere(found)]",
+         "[(int(i), int((U @ U[i] * in_test).argmax())) for i in np.flatnonzero(found.any(axis=1))]",
+         "its likest test image alone"),
     ],
     "take_rows_backward": [
         ("np.add.at(d_G, rows, d_T)", "d_G[rows] += d_T", "what is used twice gets the sum"),
         ("np.add.at(d_G, rows, d_T)", "d_G[rows] = d_T", "what is used twice gets the sum"),
         ("return d_G", "return d_G / np.maximum(np.bincount(rows, minlength=count), 1)[:, None]", "averaged"),
         ("d_G = np.zeros", "return d_T[rows % len(d_T)]\n    d_G = np.zeros", "puts them back"),
+        ("return d_G", "return d_G[np.unique(rows)]", "are missing"),
+        ("return d_G", "return d_G[:rows.max() + 1]", "ends with the last row"),
     ],
     "bootstrap_interval": [
         ("recalls = 100 * found[draws].sum(axis=1) / told[draws].sum(axis=1)",
@@ -273,6 +296,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("100 * ", "", "told in percent"),
         ("[2.5, 97.5]", "[5, 95]", "5 and 95"),
         ("[2.5, 97.5]", "[97.5, 2.5]", "exchanged"),
+        ("[2.5, 97.5]", "[0.025, 0.975]", "takes percent"),
+        ("/ told[draws].sum(axis=1)", "/ len(hits)", "the number of all captions"),
+        ("found[draws].sum(axis=1) / told[draws].sum(axis=1)", "(found[draws] > 0).mean(axis=1)", "with any of its captions"),
     ],
 }
 

@@ -34,6 +34,14 @@ def taken_again(d_T: Array, rows: Array, count: int) -> Array:
     return d_T[rows]
 
 
+def taken_rows_only(d_T: Array, rows: Array, count: int) -> Array:
+    return take_rows_backward(d_T, rows, count)[np.unique(rows)]
+
+
+def as_far_as_taken(d_T: Array, rows: Array, count: int) -> Array:
+    return take_rows_backward(d_T, rows, count)[:rows.max() + 1]
+
+
 def cosine(a: Array, b: Array) -> float:
     return float(a @ b) / math.sqrt(float(a @ a) * float(b @ b))
 
@@ -43,6 +51,12 @@ def near_duplicates(G: Array, in_test: Array, threshold: float, alike: Callable[
     """Pairs i, j whose likeness reaches the threshold; `apart` says of i and j in test or not whether they are asked for."""
     return [(i, j) for i in range(len(G)) for j in range(len(G))
             if i != j and apart(bool(in_test[i]), bool(in_test[j])) and alike(G[i], G[j]) >= threshold]
+
+
+def best_alone(G: Array, in_test: Array, threshold: float) -> list[tuple[int, int]]:
+    """Each train image with the likest test image only."""
+    found = near_duplicates(G, in_test, threshold)
+    return [pair for pair in found if cosine(*G[list(pair)]) == max(cosine(G[i], G[j]) for i, j in found if i == pair[0])]
 
 
 def counted_within_parts(G: Array, in_test: Array, threshold: float) -> list[tuple[int, int]]:
@@ -78,6 +92,15 @@ def drawn_twice_counts_once(hits: Array, image_of: Array, draws: Array) -> tuple
 
 def mean_of_images(hits: Array, image_of: Array, draws: Array) -> tuple[float, float]:
     of = np.array([hits[image_of == i].mean() for i in range(draws.shape[1])])
+    return ends([100 * float(of[row].mean()) for row in draws])
+
+
+def share_of_all(hits: Array, image_of: Array, draws: Array) -> tuple[float, float]:
+    return ends([100 * sum(float(hits[image_of == i].sum()) for i in row) / len(hits) for row in draws])
+
+
+def any_caption(hits: Array, image_of: Array, draws: Array) -> tuple[float, float]:
+    of = np.array([hits[image_of == i].any() for i in range(draws.shape[1])])
     return ends([100 * float(of[row].mean()) for row in draws])
 
 

@@ -19,6 +19,8 @@ def difference(answer: Any, expected: Any) -> str:
         return "" if isinstance(answer, str) and answer == expected else f"expected {expected!r}, got {answer!r}"
     if isinstance(expected, Mapping):
         return _of_mapping(answer, expected)
+    if isinstance(expected, tuple | list) and isinstance(answer, np.ndarray) and answer.ndim:
+        answer = list(answer)           # np.percentile and np.argwhere give arrays where a pair or a list of pairs is meant
     if isinstance(expected, tuple):
         if not isinstance(answer, tuple | list) or len(answer) != len(expected):
             return _returned(answer, f"{len(expected)} results")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 
 Both = tuple[str, str]
 
@@ -24,9 +25,12 @@ WORDS: tuple[tuple[str, str, str], ...] = (
     (r"too many indices for array.*",
      "the array has fewer axes here: [..., None, :] works for any number of axes in front",
      "这里数组的轴少一些:[..., None, :] 对前面任意多个轴都适用"),
-    (r"(?:not enough|too many) values to unpack.*",
+    (r"(?:not enough|too many) values to unpack.* in .*\.shape.*",
      "the number of axes differs from case to case: *leading, n, d = X.shape takes any number of them in front",
      "各种情形的轴数不同:*leading, n, d = X.shape 对前面任意多个轴都适用"),
+    (r"(?:not enough|too many) values to unpack.*",
+     "a, b = x takes as many values as there are names, and here x has another number of them: print x",
+     "a, b = x 左边有几个名字,x 就得有几个值,这里的个数不对:把 x 打印出来看看"),
     (r"The truth value of an array with more than one element is ambiguous.*",
      "an array is neither true nor false: ask `mask is not None`, or use .any() or .all()",
      "数组既不是真也不是假:要问 `mask is not None`,或用 .any()、.all()"),
@@ -40,6 +44,9 @@ WORDS: tuple[tuple[str, str, str], ...] = (
 def in_words(error: Exception | None) -> Both | None:
     """None where the error is another."""
     message = " ".join(str(error).split())
+    if "values to unpack" in message:       # what was unpacked, a shape or something else, stands in the line alone
+        frames = traceback.extract_tb(error.__traceback__)
+        message += f" in {frames[-1].line if frames else ''}"
     for pattern, *both in WORDS:
         match = re.fullmatch(pattern, message)
         if match:
