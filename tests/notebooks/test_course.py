@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,21 +92,56 @@ def test_lesson_1_needs_neither_the_network_nor_the_photograph_nor_the_vectors(b
     assert printed.count("feature map (4, 4, 768)") == 2
 
 
-def test_the_capstone_runs_on_a_folder_of_ones_own(build, tmp_path):
-    """The paths at its top are all that must change; and it needs no extras."""
+def photographs(folder: Path) -> tuple[Path, Path, str]:
+    """Images, captions and a query, with the accidents that happen to people."""
     scenes = make_scenes("train", 60, np.random.default_rng(0))
     captions, _ = scene_captions(scenes, "en")
-    for name, scene in zip(captions.image_names, scenes, strict=True):
-        Image.fromarray(scene.image).save(tmp_path / name)
-    lines = [f"{captions.image_names[i]}#{c % 2}\t{text}" for c, (text, i) in
-             enumerate(zip(captions.texts, captions.image_of.tolist(), strict=True))]
-    (tmp_path / "mine.txt").write_text("\n".join(lines), encoding="utf-8")
-    settings = {"IMAGES, CAPTIONS = None, None": f"IMAGES, CAPTIONS = {str(tmp_path)!r}, {str(tmp_path / 'mine.txt')!r}",
-                "QUERIES = [": f"QUERIES = [{captions.texts[0]!r}]  # ["}
-    cells = build.read("6_capstone")
-    for old, new in settings.items():
-        found = [cell for cell in cells if cell["cell_type"] == "code" and old in cell["source"]]
-        assert len(found) == 1, old
-        found[0]["source"] = found[0]["source"].replace(old, new)
+    names = [{1: "cat #2.png", 30: "猫.png"}.get(i, name) for i, name in enumerate(captions.image_names)]
+    images = folder / "my photos"
+    images.mkdir()
+    for name, scene in zip(names, scenes, strict=True):
+        Image.fromarray(scene.image).save(images / name)
+    (images / "broken.png").write_bytes((images / names[0]).read_bytes()[:200])
+    (images / "nobody.png").write_bytes((images / names[0]).read_bytes())
+    told = [*zip([names[i] for i in captions.image_of], captions.texts, strict=True),
+            ("broken.png", "a cat"), ("gone.png", "a dog")]
+    lines = [f"{name}#{number}\t{text}" for number, (name, text) in enumerate(told)]
+    (folder / "mine.txt").write_bytes("\r\n".join([*lines[:5], "", *lines[5:], ""]).encode("utf-8-sig"))
+    return images, folder / "mine.txt", captions.texts[0]
+
+
+def with_settings(cells: list[dict], images: object, captions: object, work: object, queries: object) -> list[dict]:
+    """The capstone with the paths at its top changed."""
+    cell = next(cell for cell in cells if cell["cell_type"] == "code" and cell["source"].startswith("IMAGES, CAPTIONS = None"))
+    cell["source"] = "\n".join(f"{name} = {value!r}" for name, value in
+                               (("IMAGES", images), ("CAPTIONS", captions), ("WORK", work), ("QUERIES", queries)))
+    return cells
+
+
+def test_the_capstone_runs_on_a_folder_of_ones_own(build, tmp_path):
+    """The paths at its top are all that must change; accidents are named; and it needs no extras."""
+    images, captions, query = photographs(tmp_path)
+    cells = with_settings(build.read("6_capstone"), str(images), str(captions), str(tmp_path / "new" / "work"), ["zzz", query])
     printed = printed_by(build.execute(without_extras(cells)))
     assert "left: 60 images, 120 captions" in printed and "patches: 60 images, 4×4 regions" in printed
+    for kind, name in (("without a caption", "nobody.png"), ("without a file", "gone.png"), ("cannot be read", "broken.png")):
+        assert re.search(f"{kind} +1  {name}", printed), kind
+    assert "the query holds only words that the training captions do not: zzz" in printed
+
+
+@pytest.mark.parametrize("images, captions, words", [
+    ("nowhere", "mine.txt", "nowhere does not exist"),
+    ("my photos", None, "only one of IMAGES and CAPTIONS"),
+    ("my photos", "gbk.txt", "is not UTF-8"),
+    ("my photos", "few.txt", "2 images with captions are too few"),
+])
+def test_what_the_capstone_cannot_use_is_said_in_a_line(build, tmp_path, images, captions, words):
+    photographs(tmp_path)
+    lines = (tmp_path / "mine.txt").read_text(encoding="utf-8-sig").splitlines()
+    (tmp_path / "gbk.txt").write_text("a.png#0\t红色的球\n", encoding="gbk")
+    (tmp_path / "few.txt").write_text("\n".join(lines[:4]), encoding="utf-8")
+    given = [None if name is None else str(tmp_path / name) for name in (images, captions)]
+    cells = with_settings(build.read("6_capstone"), *given, None, [])
+    with pytest.raises(Exception, match=words) as error:
+        build.execute(cells)
+    assert "Traceback" not in str(error.value)
