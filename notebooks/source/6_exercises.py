@@ -180,7 +180,7 @@ check("take_rows_backward", take_rows_backward)
 # `hits` $(C,)$ 在描述把自己的图找进前 $K$ 名处为 `True`,`image_of` $(C,)$ 是它的图像。`draws` $(B, I)$ 有 $B$ 行,每行是 $I$ 幅图的编号。一行的召回率,是**这些图的全部
 # 描述**中命中的百分比;抽到两次的图算两次,连同它的全部描述。返回这 $B$ 个召回率的 2.5 与 97.5 百分位数(`np.percentile`)。
 #
-# 用手算:`hits` = (True, False, True),`image_of` = (0, 0, 1)。抽到 (0, 0) 时召回率是 50,(0, 1) 是 66.7,(1, 1) 是 100。
+# 用手算:`hits` = (True, False, True),`image_of` = (0, 0, 1)。抽到 (0, 0) 时召回率是 50;抽到 (0, 1) 时是 66.7;抽到 (1, 1) 时是 100。
 
 # %%
 def bootstrap_interval(hits, image_of, draws):
