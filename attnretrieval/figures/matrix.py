@@ -41,7 +41,8 @@ def heads(A: Any, queries: Sequence[str], keys: Sequence[str], key_mask: Any = N
           title: str = "") -> Figure:
     """`A` (heads, n, m); `titles` are "head 0", "head 1" and so on where none are given, `title` stands above all.
 
-    `key_mask` (m,) and `query_mask` (n,) are True for a real token. `limit` is the end of the scale, None the largest weight.
+    `key_mask` (m,) and `query_mask` (n,) are True for a real token. `limit` is the end of the scale, None the largest weight;
+    values below 0 are white, and above the limit as dark as it, which a triangle on the bar tells.
     `axes` says what rows and columns are and `bar` what the numbers are, for matrices that are no attention.
     """
     A = to_host(A)

@@ -43,7 +43,7 @@ def texts(figure: Figure) -> list[Text]:
 def check_layout(figure: Figure) -> None:
     """No text lies on another text or on a picture, unless it is the number of a cell; and all lie within the figure."""
     pixels(figure)
-    boxes = {id(text): text.get_window_extent() for text in texts(figure)}
+    boxes = {id(text): Text.get_window_extent(text) for text in texts(figure)}     # of the letters, without an arrow
     named = {id(text): text.get_text() for text in texts(figure)}
     numbers = {id(text) for text in texts(figure) if text.get_gid() == "number"}
     for key, box in boxes.items():
