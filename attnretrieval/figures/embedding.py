@@ -45,6 +45,8 @@ def embedding_map(X: Any, labels: Sequence[str], groups: Sequence[str], title: s
     X = to_host(X)
     check_array("X", X, ndim=2)
     check_finite("X", X)
+    if X.shape[1] < 2:
+        raise ShapeError(f"X has shape {X.shape}: a plane needs vectors of two features; give more")
     if not len(X) == len(labels) == len(groups) or len(X) < 3:
         raise ShapeError(f"{len(X)} vectors, {len(labels)} labels and {len(groups)} groups; give one of each, and three "
                          "vectors or more")
@@ -80,7 +82,7 @@ def embedding_map(X: Any, labels: Sequence[str], groups: Sequence[str], title: s
     for text in ax.legend(fontsize=8, framealpha=0.9).get_texts():
         plain(text)
     if title:
-        plain(ax.set_title(title, fontsize=11))
+        fit(plain(ax.set_title(title, fontsize=11)), plane - 0.9)
     return figure
 
 

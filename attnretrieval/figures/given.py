@@ -55,6 +55,11 @@ def check_image(image: Any, name: str = "the image") -> np.ndarray:
     return image
 
 
+def check_some(name: str, x: np.ndarray) -> None:
+    if not x.size:
+        raise ShapeError(f"{name} has shape {x.shape}: there is nothing to draw")
+
+
 def check_limit(limit: float | None) -> None:
     if limit is not None and not 0 < limit < np.inf:
         raise ShapeError(f"limit={limit} ends the scale of weights, so it is a number above 0")

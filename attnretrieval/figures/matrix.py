@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from attnretrieval.backend import to_host
-from attnretrieval.figures.given import check_limit
+from attnretrieval.figures.given import check_limit, check_some
 from attnretrieval.figures.panels import draw_matrices, ink
 from attnretrieval.figures.style import GREY, WEIGHTS_ON_WHITE
 from attnretrieval.shapes import ShapeError, check_array, check_finite, check_mask
@@ -48,6 +48,7 @@ def heads(A: Any, queries: Sequence[str], keys: Sequence[str], key_mask: Any = N
     A = to_host(A)
     check_array("A", A, ndim=3)
     check_finite("A", A)
+    check_some("A", A)
     h, n, m = A.shape
     check_mask("key_mask", key_mask, (m,))
     check_mask("query_mask", query_mask, (n,))

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from attnretrieval.backend import to_host
-from attnretrieval.figures.given import check_image, check_limit
+from attnretrieval.figures.given import check_image, check_limit, check_some
 from attnretrieval.figures.style import BLUE, WEIGHTS, extend, fit, new_figure, pale, plain
 from attnretrieval.shapes import ShapeError, check_array, check_finite, check_shape
 
@@ -38,10 +38,11 @@ def region_weights(image: Any, weights: Any, grid: tuple[int, int], titles: Sequ
     rows, columns = grid
     check_array("weights", weights, ndim=2)
     check_finite("weights", weights)
+    check_some("weights", weights)
     check_limit(limit)
     k = len(weights)
     check_shape("weights", weights, (k, rows * columns), f"one weight a cell of the grid {rows}×{columns}")
-    if not k == len(titles) == len(asks) or not k:
+    if not k == len(titles) == len(asks):
         raise ShapeError(f"{k} rows of weights, {len(titles)} titles and {len(asks)} asking regions; give one of each a panel")
     for ask in asks:
         if ask is not None and not 0 <= ask < rows * columns:

@@ -20,6 +20,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from attnretrieval.backend import to_host
+from attnretrieval.figures.given import check_image, check_some
 from attnretrieval.figures.panels import shorten
 from attnretrieval.figures.style import GREY, RED, fit, new_figure, plain
 from attnretrieval.shapes import ShapeError, check_array, check_finite, check_positives
@@ -47,6 +48,7 @@ def similarity_matrix(S: Any, positives: Any = None, captions: Sequence[str] | N
     S = S[None] if getattr(S, "ndim", 0) == 2 else S
     check_array("S", S, ndim=3)
     check_finite("S", S)
+    check_some("S", S)
     k, C, I = S.shape   # noqa: E741 (the image axis has this name throughout the package)
     positives = None if positives is None else to_host(positives)
     if positives is not None:
@@ -59,10 +61,12 @@ def similarity_matrix(S: Any, positives: Any = None, captions: Sequence[str] | N
 
     columns, rows = min(k, COLUMNS), -(-k // COLUMNS)
     pictures = images is not None and not isinstance(images[0], str)
+    if pictures:
+        images = [check_image(image, f"images[{i}]") for i, image in enumerate(images)]
     side = 0.4 if captions is None else max(0.4, min(TEXT, shorten(captions, LETTERS, TEXT)[1] + 0.15))
     cell = min(CELL, (WIDTH - side - BAR) / columns / (I + 0.5), HIGHEST / C)
     wide, tall = cell * I, cell * C
-    above = (TITLE if titles else 0.1) + (cell if pictures else 0)
+    above = max(TITLE if titles else 0.1, 0.27 - tall / 2) + (cell if pictures else 0)
     below = LINE + (NAMES if images is not None and not pictures else 0.1)
     width = max(side + columns * (wide + 0.5 * cell) + BAR, 3.4)
     high = max(min(tall, 2.4), BAR_TALL)
