@@ -9,7 +9,7 @@ from matplotlib.text import Text
 
 from attnretrieval.figures.embedding import embedding_map
 from attnretrieval.shapes import ShapeError
-from tests.figures.look import check_layout, texts
+from tests.figures.look import check_layout, overlap, texts
 
 
 def clusters() -> tuple[np.ndarray, list[str], list[str]]:
@@ -97,6 +97,7 @@ def test_labels_of_a_crowd_keep_apart_and_within_the_axes(X):
     frame = figure.axes[0].get_window_extent()
     for text in figure.axes[0].texts:
         box = Text.get_window_extent(text)
+        assert not overlap(box, figure.axes[0].get_legend().get_window_extent())
         assert frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
 
 
