@@ -25,7 +25,8 @@ def retrieval_sheet(query: str | np.ndarray, found: Sequence[tuple[Any, float, b
     """`query` is a text, or an image (height, width, 3) uint8; `found` lists (image or text, score, right) in order.
 
     `right` says whether the result belongs to the query, None where nobody knows. A text finds images, an image texts, of which
-    the first 20 are listed. Rank, score and mark stand above each image, or before each text; a right image has a frame.
+    the first 20 are listed, a line each, cut where it is too long. Rank, score and mark stand above each image, or before
+    each text; a right image has a frame.
     """
     if not found:
         raise ShapeError("nothing was found: there is nothing to draw")
