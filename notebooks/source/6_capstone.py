@@ -461,8 +461,8 @@ print(f"{len(retriever.vocabulary)} tokens, {retriever.model.parameters.flat.siz
 #
 # where InfoNCE is that of lesson 4, with a learnt temperature for each of the two:
 #
-# $$Z = S / \tau, \quad \tau = e^{l} \tag{info_nce (1)}$$
-# $$L = (L_t + L_v) / 2 \tag{info_nce (4)}$$
+# $$Z = S / \tau, \quad \tau = e^{l} \tag{info-nce (1)}$$
+# $$L = (L_t + L_v) / 2 \tag{info-nce (4)}$$
 #
 # and taking the captions $p$ out of all is what a word table does with its words:
 #
@@ -504,8 +504,8 @@ print(f"{len(retriever.vocabulary)} tokens, {retriever.model.parameters.flat.siz
 #
 # 其中 InfoNCE 就是第 4 课的,两个损失各有一个学出来的温度:
 #
-# $$Z = S / \tau, \quad \tau = e^{l} \tag{info_nce (1)}$$
-# $$L = (L_t + L_v) / 2 \tag{info_nce (4)}$$
+# $$Z = S / \tau, \quad \tau = e^{l} \tag{info-nce (1)}$$
+# $$L = (L_t + L_v) / 2 \tag{info-nce (4)}$$
 #
 # 从全部描述里取出 $p$ 这几句,正如词表取出一句话的词:
 #
