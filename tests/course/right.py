@@ -172,6 +172,24 @@ def split_by_image(image_of, test_images, rng):
     return np.flatnonzero(~in_test), np.flatnonzero(in_test)
 
 
+def near_duplicates(G, in_test, threshold):
+    U = G / np.linalg.norm(G, axis=1, keepdims=True)
+    found = (U @ U.T >= threshold) & ~in_test[:, None] & in_test
+    return [(int(i), int(j)) for i, j in np.argwhere(found)]
+
+
+def take_rows_backward(d_T, rows, count):
+    d_G = np.zeros((count, d_T.shape[1]))
+    np.add.at(d_G, rows, d_T)
+    return d_G
+
+
+def bootstrap_interval(hits, image_of, draws):
+    found, told = np.bincount(image_of, weights=hits), np.bincount(image_of)
+    recalls = 100 * found[draws].sum(axis=1) / told[draws].sum(axis=1)
+    return tuple(np.percentile(recalls, [2.5, 97.5]))
+
+
 ARRAYS = {name: value for name, value in list(globals().items()) if callable(value) and name != "swap"}
 
 
@@ -415,6 +433,29 @@ class Loops:
         rng.shuffle(images)
         train = [c for c, i in enumerate(image_of) if i in images[test_images:]]
         return train, [c for c, i in enumerate(image_of) if i in images[:test_images]]
+
+    @staticmethod
+    def near_duplicates(G, in_test, threshold):
+        pairs = []
+        for i in range(len(G)):
+            for j in range(len(G)):
+                alike = sum(G[i] * G[j]) / (sum(G[i] ** 2) * sum(G[j] ** 2)) ** 0.5
+                if alike >= threshold and in_test[j] and not in_test[i]:
+                    pairs.append((i, j))
+        return sorted(pairs)
+
+    @staticmethod
+    def take_rows_backward(d_T, rows, count):
+        taken = np.arange(count)[:, None] == rows           # (count, P), as a matrix: T = takenᵀ G
+        return taken.astype(float) @ d_T
+
+    @staticmethod
+    def bootstrap_interval(hits, image_of, draws):
+        recalls = []
+        for row in draws:
+            found = [hit for i in row for hit, image in zip(hits, image_of, strict=True) if image == i]
+            recalls.append(100 * sum(found) / len(found))
+        return [np.quantile(recalls, 0.025), np.quantile(recalls, 0.975)]
 
 
 LOOPS = {name: getattr(Loops, name) for name in vars(Loops) if not name.startswith("__")}

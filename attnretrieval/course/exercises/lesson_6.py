@@ -1,4 +1,4 @@
-"""Lesson 6, the capstone: captions from a file, and a split in which no image is in both parts."""
+"""Lesson 6, the capstone: captions from a file, an honest split, near-duplicates, rows put back, an interval for R@k."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from attnretrieval.backend import Array
-from attnretrieval.course.exercises.exercise import Both, Draw, Exercise, Finding, Mistake, answer_of
+from attnretrieval.course.exercises import capstone_loops as loops
+from attnretrieval.course.exercises.exercise import Draw, Exercise, Mistake, code
 from attnretrieval.course.exercises.loops import loop
+from attnretrieval.course.exercises.splits import check_split
 
 # --- captions ----------------------------------------------------------------------------------------------------------
 
@@ -61,67 +63,41 @@ def _files(draw: Draw) -> Iterator[tuple[str, str]]:
     yield "# in a caption and in a name", f"{names[0]}#0\tdog #{draw.rng.integers(2, 9)} runs\nmy#{names[1]}#0\ta cat"
 
 
-# --- split -------------------------------------------------------------------------------------------------------------
+# --- duplicates, rows, intervals ---------------------------------------------------------------------------------------
 
 
-def _split_cases(draw: Draw) -> Iterator[tuple[str, Array, int]]:
-    images, test = draw.sizes(1, 8, 12)[0], draw.sizes(1, 2, 4)[0]
-    yield "two captions an image", np.repeat(np.arange(images), 2), test
-    uneven = np.r_[np.arange(images), draw.rng.integers(images, size=2 * images)]
-    yield "uneven, in any order", draw.rng.permutation(uneven), test
+def _collections(draw: Draw) -> Iterator[tuple[str, Array, Array, float]]:
+    """Vectors of several lengths, some twice but for a little noise: across the parts, within train, within test."""
+    def with_copies(G: Array, copies: list[tuple[int, int]]) -> Array:
+        for i, j in copies:
+            G[j] = draw.rng.uniform(0.3, 3) * (G[i] + draw(G.shape[1], scale=0.01))
+        return G
+
+    train, test = draw.sizes(2, 4, 8)
+    d = int(draw.rng.integers(7, 10))
+    copies = [(0, train), (1, 2), (3, train + 2), (train + 1, train + 3)]
+    yield "train first, then test", with_copies(draw(train + test, d), copies), np.arange(train + test) >= train, 0.95
+    in_test = np.array([True, False, False, True, False, True, False, True])
+    yield "train and test mixed", with_copies(draw(8, d), [(0, 4), (2, 6), (1, 3), (5, 7)]), in_test, 0.95
 
 
-def _check_split(split: Callable, rng: np.random.Generator) -> Iterator[Finding]:
-    for label, image_of, test_images in _split_cases(Draw(rng)):
-        seeds = [int(seed) for seed in rng.integers(10**6, size=4)]
-        answers = []
-        for seed in [*seeds, seeds[0]]:
-            answer, finding = answer_of(split, label, image_of, test_images, np.random.default_rng(seed))
-            if finding is None:
-                text, mistake = _wrong_split(answer, image_of, test_images)
-                finding = Finding(label, not text, text, mistake)
-            if not finding.passed:
-                break
-            answers.append(sorted(int(c) for c in answer[1]))
-        if finding.passed and answers[0] != answers[-1]:
-            finding = Finding(label, False, "two calls with generators of the same seed gave different splits", (
-                "draw from the rng that is passed, from nothing else", "随机数只能取自传入的 rng"))
-        elif finding.passed and len(set(map(str, answers))) == 1:
-            finding = Finding(label, False, "four generators gave the same test images", (
-                "the test images are not drawn at random", "测试图像不是随机抽取的"))
-        yield finding
+def _taken(draw: Draw) -> Iterator[tuple[str, Array, Array, int]]:
+    count, P, d = draw.sizes(3, 4, 9)
+    yield "each row once", draw(min(P, count), d), draw.rng.permutation(count)[:P], count
+    rows = draw.rng.integers(count - 1, size=P + 2)
+    rows[-1] = rows[0]
+    yield "rows that are taken twice", draw(P + 2, d), rows, count
 
 
-def _wrong_split(answer: object, image_of: Array, test_images: int) -> tuple[str, Both | None]:
-    """What is wrong with one split, and the mistake by name."""
-    if not isinstance(answer, tuple | list) or len(answer) != 2:
-        return f"the function returned {type(answer).__name__}, expected the pair train, test", None
-    parts = [np.asarray(part) for part in answer]
-    for name, part in zip(("train", "test"), parts, strict=True):
-        if part.ndim != 1 or (part.size and part.dtype.kind not in "iu"):
-            return f"{name} has shape {part.shape} and dtype {part.dtype}, expected numbers of captions", None
-        if part.size and not 0 <= part.min() <= part.max() < len(image_of):
-            return f"{name} holds {part.min()} to {part.max()}, captions are numbered 0 to {len(image_of) - 1}", None
-    train, test = parts
-    images = [set(image_of[part].tolist()) for part in parts]
-    both = sorted(images[0] & images[1])
-    if both:
-        return f"image {both[0]} is in train and in test, as are {len(both) - 1} more", (
-            "an image is in both parts: the test would ask what was learnt by heart; draw images, not captions",
-            "同一图像出现在两部分:测试会考到背过的内容;应抽图像,而不是抽描述")
-    counts = np.bincount(np.concatenate(parts), minlength=len(image_of))
-    if counts.max() > 1:
-        return f"caption {counts.argmax()} is there {counts.max()} times", ("a caption is used twice", "有描述被用了两次")
-    if not counts.all():
-        if sorted(train.tolist() + test.tolist()) == list(range(len(images[0] | images[1]))):
-            return f"the numbers go to {counts.nonzero()[0].max()}, there are {len(image_of)} captions", (
-                "these are numbers of images; return numbers of captions", "返回的是图像编号,应返回描述编号")
-        return f"caption {counts.argmin()} is in neither part", ("captions are lost", "有描述丢失了")
-    if len(images[1]) != test_images:
-        named = ("train and test are exchanged", "train 与 test 颠倒了") if len(images[0]) == test_images else (
-            "test_images counts images, not captions", "test_images 数的是图像,不是描述")
-        return f"the test part holds {len(images[1])} images, expected {test_images}", named
-    return "", None
+def _draws(draw: Draw) -> Iterator[tuple[str, Array, Array, Array]]:
+    def case(images: int, image_of: Array) -> tuple[Array, Array, Array]:
+        hits = draw.rng.random(len(image_of)) < 0.6
+        return hits, image_of, draw.rng.integers(images, size=(25, images))
+
+    images = draw.sizes(1, 6, 10)[0]
+    yield "two captions an image", *case(images, np.repeat(np.arange(images), 2))
+    uneven = np.r_[np.arange(images), draw.rng.integers(images, size=images)]
+    yield "uneven, in any order", *case(images, draw.rng.permutation(uneven))
 
 
 EXERCISES = [
@@ -162,11 +138,95 @@ EXERCISES = [
          "test, all others train. image_of (C,): the image of each caption. No image may be in both.",
          "返回描述的编号 train、test:用生成器 `rng` 抽取 `test_images` 张图像,它们的全部描述作测试,其余作训练。image_of (C,):"
          "每个描述的图像。任何图像都不得同时出现在两部分。"),
-        _check_split,
+        check_split,
         (("Draw images, not captions: then all captions of an image go the same way.",
           "抽图像而不是抽描述:这样一张图像的全部描述会去同一部分。"),
          ("rng.choice(np.unique(image_of), test_images, replace=False) draws the images.",
           "rng.choice(np.unique(image_of), test_images, replace=False) 抽出图像。"),
          ("in_test = np.isin(image_of, chosen); np.flatnonzero(in_test) are the captions of the test.",
           "in_test = np.isin(image_of, chosen);np.flatnonzero(in_test) 就是测试的描述。"))),
+    Exercise(
+        6, "data", "near_duplicates(G, in_test, threshold) -> pairs",
+        ("Images that stand in both parts under two names. G (I, d): a vector an image. in_test (I,): True where the image is "
+         "in test. A list of all pairs (i, j), i in train and j in test, whose cosine is at least the threshold, sorted.",
+         "以两个名字同时出现在两部分中的图像。G (I, d):每张图像一个向量。in_test (I,):测试图像处为 True。"
+         "返回余弦不低于阈值的所有 (i, j) 的列表,i 在训练部分,j 在测试部分,按次序排好。"),
+        loop(loops.near_duplicates, _collections, [
+            Mistake("the vectors are not brought to length 1: that is a product, not a cosine",
+                    "向量没有化为长度 1:那是乘积,不是余弦",
+                    lambda G, in_test, t: loops.near_duplicates(G, in_test, t, alike=lambda a, b: float(a @ b))),
+            Mistake("pairs within train or within test are there too; they do no harm to the test",
+                    "训练部分或测试部分内部的对也在其中,它们不影响测试",
+                    lambda G, in_test, t: [(i, j) for i, j in loops.near_duplicates(G, in_test, t, apart=lambda i, j: True)
+                                           if i < j]),
+            Mistake("every pair is there twice, or with the test image first; the train image comes first",
+                    "每一对出现了两次,或测试图像在前;训练图像应在前",
+                    lambda G, in_test, t: loops.near_duplicates(G, in_test, t, apart=lambda i, j: i != j)),
+            Mistake("the test image comes first; the train image must", "测试图像在前了,应是训练图像在前",
+                    lambda G, in_test, t: [(j, i) for i, j in loops.near_duplicates(G, in_test, t)]),
+            Mistake("images are numbered within their part; return their numbers in G",
+                    "图像是按各自部分编号的,应返回它们在 G 中的编号", loops.counted_within_parts),
+            Mistake("train and test are exchanged: in_test is True for the test",
+                    "train 与 test 颠倒了:in_test 为 True 的是测试",
+                    lambda G, in_test, t: loops.near_duplicates(G, in_test, t, apart=lambda i, j: i and not j)),
+        ]),
+        (("Bring each row to length 1; then one product gives all cosines.", "先把每行化为长度 1,一次乘积就得到所有余弦。"),
+         ("found = (U @ U.T >= threshold) & ~in_test[:, None] & in_test: rows are train, columns test.",
+          "found = (U @ U.T >= threshold) & ~in_test[:, None] & in_test:行是训练,列是测试。"),
+         code("return [(int(i), int(j)) for i, j in np.argwhere(found)]"))),
+    Exercise(
+        6, "backward", "take_rows_backward(d_T, rows, count) -> d_G",
+        ("The forward took rows: T = G[rows], with G (count, d) and rows (P,), in which a row may come twice or not at all. "
+         "From d_T (P, d) the gradient d_G (count, d).",
+         "前向取了若干行:T = G[rows],G (count, d),rows (P,),其中一行可能出现两次,也可能不出现。"
+         "由 d_T (P, d) 求梯度 d_G (count, d)。"),
+        loop(loops.take_rows_backward, _taken, [
+            Mistake("of a row that was taken twice only one gradient is left: what is used twice gets the sum",
+                    "取了两次的行只留下了一份梯度:用了两次就加两份", loops.last_one_kept),
+            Mistake("the gradients of a row that was taken twice are averaged; they add up",
+                    "取了两次的行的梯度被平均了,应当相加", loops.averaged),
+            Mistake("it takes rows once more; the backward puts them back", "又取了一次行;反向应把它们放回去",
+                    loops.taken_again),
+            Mistake("rows that were not taken got a gradient: theirs is 0", "没有取的行也有了梯度,它们的梯度是 0",
+                    lambda d_T, rows, count: loops.take_rows_backward(d_T, rows, count) + (
+                        np.bincount(rows, minlength=count) == 0)[:, None]),
+        ]),
+        (("Row r of G went wherever rows is r. From each such place its gradient comes back.",
+          "G 的第 r 行去了 rows 等于 r 的每个位置。每个位置的梯度都要回来。"),
+         ("Start with zeros (count, d); for each place p add d_T[p] to the row rows[p].",
+          "从 (count, d) 的零开始;对每个位置 p,把 d_T[p] 加到第 rows[p] 行。"),
+         ("d_G[rows] += d_T keeps one of two equal rows only; np.add.at(d_G, rows, d_T) adds all.",
+          "d_G[rows] += d_T 在行号重复时只算一次;np.add.at(d_G, rows, d_T) 会全部加上。"))),
+    Exercise(
+        6, "metric", "bootstrap_interval(hits, image_of, draws) -> low, high",
+        ("How far R@k may be off. hits (C,): True where the caption found its image; image_of (C,). Each row of draws (B, I) "
+         "names I images, drawn with replacement; its recall is that of all captions of these images, an image drawn twice "
+         "counted twice. The percentiles 2.5 and 97.5 of the B recalls, in percent.",
+         "R@k 可能有多大偏差。hits (C,):描述找到了自己的图像处为 True;image_of (C,)。draws (B, I) 的每一行是有放回抽出的 I 张"
+         "图像的编号;这一行的召回率取这些图像的全部描述来算,抽到两次的图像算两次。"
+         "返回 B 个召回率(百分数)的 2.5 与 97.5 百分位数。"),
+        loop(loops.bootstrap_interval, _draws, [
+            Mistake("an image that is drawn twice counts once; it must count twice", "抽到两次的图像只算了一次,应算两次",
+                    loops.drawn_twice_counts_once),
+            Mistake("the draws are used as numbers of captions; they are numbers of images",
+                    "draws 被当成了描述编号,它们是图像编号", loops.captions_drawn),
+            Mistake("each image counts the same; each caption must: images have different numbers of them",
+                    "每张图像的份量相同了;应是每个描述相同,各图像的描述数并不一样", loops.mean_of_images),
+            Mistake("it is a share from 0 to 1; recall is told in percent", "得到的是 0 到 1 的比例,召回率用百分数",
+                    lambda *a: tuple(end / 100 for end in loops.bootstrap_interval(*a))),
+            Mistake("these are the percentiles 5 and 95: a tenth lies outside, not a twentieth",
+                    "这是 5 与 95 百分位数:落在外面的是十分之一,而不是二十分之一",
+                    lambda *a: loops.bootstrap_interval(*a, 5, 95)),
+            Mistake("the ends are exchanged: low comes first", "两端颠倒了:小的在前",
+                    lambda *a: loops.bootstrap_interval(*a)[::-1]),
+            Mistake("these are the smallest and the largest recall, not percentiles", "这是最小与最大的召回率,不是百分位数",
+                    lambda *a: loops.bootstrap_interval(*a, 0, 100)),
+            Mistake("it is mean ± 1.96 deviations: percentiles need no normal distribution",
+                    "这是均值 ± 1.96 倍标准差:百分位数不需要正态分布", loops.normal_interval),
+        ]),
+        (("First hits and captions of each image; then a draw is a sum over its images.",
+          "先算每张图像的命中数与描述数,一次抽样就是对其图像求和。"),
+         ("found = np.bincount(image_of, weights=hits) and told = np.bincount(image_of) are sums over each image's captions.",
+          "found = np.bincount(image_of, weights=hits) 与 told = np.bincount(image_of) 是对每张图像的描述求的和。"),
+         code("low, high = np.percentile(100 * found[draws].sum(axis=1) / told[draws].sum(axis=1), [2.5, 97.5])"))),
 ]
