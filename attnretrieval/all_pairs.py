@@ -1,7 +1,8 @@
 """The scores of many pairs at once: every text with every image, and lists of pairs, each in the form that suits the model.
 
     token_cosine   fast/pairs_token_cosine.py     token cosines, without any context
-    fused          fast/pairs_fused.py            fused vectors, without padding, everything of one item computed once
+    fused          fast/pairs_fused.py            fused vectors, without padding, everything of one item computed once;
+                   fast/pairs_gate_list.py        the same for a list of pairs by a gate
     plain          here                           the plain equations of model.py, block by block
 
 The first form that serves the model is taken; a model with `fast=False` gets the plain one. They agree to rounding, gradients
@@ -19,7 +20,7 @@ from attnretrieval.backend import Array, module_of
 from attnretrieval.blocks import blocks, spans
 from attnretrieval.equations.cosine import CosineCache, cosine_similarity, cosine_similarity_backward
 from attnretrieval.equations.token_cosine import token_cosine
-from attnretrieval.fast import pairs_fused, pairs_token_cosine
+from attnretrieval.fast import pairs_fused, pairs_gate_list, pairs_token_cosine
 from attnretrieval.fast.pairs_blocks import Kind, pair_scores, scores, scores_backward
 from attnretrieval.shapes import ShapeError
 
@@ -37,7 +38,7 @@ class Form(NamedTuple):
     serves: Callable[..., bool]     # (model)
     scores: Callable[..., Any]      # (model, texts, images, block, keep) → S (C, I), what the backward needs
     backward: Callable[..., Any]    # (model, d_S, cache, gradient) → d_H_t, d_H_v
-    pairs: Callable[..., Array]     # (model, texts, images, t_index, v_index) → s (P,)
+    pairs: Callable[..., Array]     # (model, texts, images, t_index, v_index, **what a caller kept) → s (P,)
 
 
 class PairedGrads(NamedTuple):
@@ -91,13 +92,20 @@ def score_matrix_backward(model: Model, d_S: Array, cache: ScoreMatrixCache, gra
     return PairedGrads(d_H_t, d_H_v, d_g_t, d_g_v)
 
 
-def score_pairs(model: Model, texts: Encoded, images: Encoded, t_index: Array, v_index: Array) -> Array:
-    """s(t, v) of texts[t_index[p]] with images[v_index[p]], for a list of P pairs: (P,)."""
+def score_pairs(
+    model: Model, texts: Encoded, images: Encoded, t_index: Array, v_index: Array,
+    products: dict[str, list[Array]] | None = None,
+) -> Array:
+    """s(t, v) of texts[t_index[p]] with images[v_index[p]], for a list of P pairs: (P,).
+
+    `products`: by side, "t" or "v", what a gate needs of all its items, where a caller kept that (fast/pairs_gate_list.py).
+    """
     xp = module_of(texts.H, images.H)
     t_index, v_index = xp.asarray(t_index), xp.asarray(v_index)
     if t_index.shape != v_index.shape or t_index.ndim != 1:
         raise ShapeError(f"t_index {t_index.shape} and v_index {v_index.shape} must be two lists of one length")
-    s = FORMS[form_of(model)].pairs(model, texts, images, t_index, v_index)
+    given = {} if products is None else {"products": products}
+    s = FORMS[form_of(model)].pairs(model, texts, images, t_index, v_index, **given)
     if model.config.alone_weight:
         for here in spans(len(s), PAIRS):
             s[here] += model.config.alone_weight * token_cosine(texts.g[t_index[here]], images.g[v_index[here]])[0]
@@ -145,12 +153,18 @@ def _each_with_all(texts: Encoded) -> Encoded:
     return type(texts)(*(x[:, None] for x in texts))
 
 
+def fused_pairs(model: Model, *pairs: Any, **given: Any) -> Array:
+    """A gate has a form of its own for lists."""
+    kind = pairs_gate_list.GATED if model.config.fusion == "gate" else pairs_fused.FUSED
+    return pair_scores(kind, model, *pairs, **given)
+
+
 def _of_kind(serves: Callable[[Model], bool], kind: Kind) -> Form:
     return Form(serves, *(partial(function, kind) for function in (scores, scores_backward, pair_scores)))
 
 
 FORMS = {
     "token_cosine": _of_kind(pairs_token_cosine.serves, pairs_token_cosine.TOKEN_COSINE),
-    "fused": _of_kind(pairs_fused.serves, pairs_fused.FUSED),
+    "fused": _of_kind(pairs_fused.serves, pairs_fused.FUSED)._replace(pairs=fused_pairs),
     "plain": Form(lambda model: True, plain_scores, plain_scores_backward, plain_pairs),
 }

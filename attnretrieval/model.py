@@ -224,9 +224,11 @@ class Model:
         """s(t, v) of every text with every image: (C, I)."""
         return all_pairs.score_matrix(self, texts, images)
 
-    def score_pairs(self, texts: Encoded, images: Encoded, t_index: Array, v_index: Array) -> Array:
-        """s(t, v) of texts[t_index[p]] with images[v_index[p]]: (P,)."""
-        return all_pairs.score_pairs(self, texts, images, t_index, v_index)
+    def score_pairs(
+        self, texts: Encoded, images: Encoded, t_index: Array, v_index: Array, products: dict[str, list[Array]] | None = None
+    ) -> Array:
+        """s(t, v) of texts[t_index[p]] with images[v_index[p]]: (P,). `products`: from retrieval/kept_products.py."""
+        return all_pairs.score_pairs(self, texts, images, t_index, v_index, products)
 
     # ---- fusion and pooling by name ----------------------------------------------------------------------------------
 

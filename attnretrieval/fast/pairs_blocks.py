@@ -53,6 +53,13 @@ class Kind(NamedTuple):
     keeps: Callable[..., int]       # (model) → bytes: attention that takes more is computed again in the backward
 
 
+class Listed(NamedTuple):
+    """What `pair_scores` uses of a kind; of the same names there."""
+
+    prepare: Callable[..., Side]    # as above, and what the caller of `pair_scores` hands on
+    score: Callable[..., Any]
+
+
 class Block(NamedTuple):
     t: Group
     v: Group
@@ -124,15 +131,15 @@ def scores_backward(
 
 
 def pair_scores(
-    kind: Kind, model: Model, texts: Encoded, images: Encoded, t_index: Array, v_index: Array
+    kind: Kind | Listed, model: Model, texts: Encoded, images: Encoded, t_index: Array, v_index: Array, **given: Any
 ) -> Array:
-    """s (P,) of a list of pairs: those of one text, or of one image, are scored together."""
+    """s (P,) of a list of pairs: those of one text, or of one image, are scored together. `given`: for `kind.prepare`."""
     xp = module_of(texts.H)
     like = xp.empty(0, texts.H.dtype)
     s = np.empty(len(t_index), texts.H.dtype)
     t_index, v_index = to_host(t_index), to_host(v_index)
     by_text = len(np.unique(t_index)) <= len(np.unique(v_index))
-    t, v = kind.prepare(model, "t", texts, by_text), kind.prepare(model, "v", images, not by_text)
+    t, v = kind.prepare(model, "t", texts, by_text, **given), kind.prepare(model, "v", images, not by_text, **given)
     one, many, of_one, of_many = (t, v, t_index, v_index) if by_text else (v, t, v_index, t_index)
     size = max(1, CANDIDATES // max(1, int(many.lengths.max(initial=1)) * many.H.shape[-1]))
 

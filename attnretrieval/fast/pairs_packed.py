@@ -114,11 +114,14 @@ def listed(items: np.ndarray, lengths: np.ndarray, like: Array) -> Group:
 
 def _group(items: slice | np.ndarray, tokens: slice | Array, lengths: np.ndarray, like: Array) -> Group:
     xp, dtype = module_of(like), like.dtype
+    segments = segments_of(lengths)
     owner = np.repeat(np.arange(len(lengths)), lengths)
-    member = (owner[:, None] == np.arange(len(lengths))).astype(dtype)
+    of_item = np.zeros((len(lengths), len(owner)), dtype)              # memberᵀ
+    for row, segment in zip(of_item, segments, strict=True):
+        row[segment] = 1
     share = (1 / np.maximum(lengths, 1)[:, None]).astype(dtype)
-    mean = np.ascontiguousarray(share * member.T)
-    return Group(items, tokens, segments_of(lengths), *(xp.asarray(x) for x in (owner, member, share, mean)))
+    member, mean = np.ascontiguousarray(of_item.T), share * of_item
+    return Group(items, tokens, segments, *(xp.asarray(x) for x in (owner, member, share, mean)))
 
 
 def is_safe(S: Array) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from attnretrieval.backend import Array, module_of
 from attnretrieval.equations.axes import swap
-from attnretrieval.equations.cosine import l2_normalise, l2_normalise_backward
+from attnretrieval.equations.cosine import L2Cache, l2_normalise, l2_normalise_backward
 from attnretrieval.fast.pairs_blocks import Side
 from attnretrieval.fast.pairs_packed import BlockSide, lengths_of, pack, real_tokens, unpack
 
@@ -28,38 +28,48 @@ OTHER = {"t": "v", "v": "t"}
 
 def prepare(model: Model, side: str, items: Encoded, often: bool) -> Side:
     """The texts (`side` "t") or the images ("v"); `often`: for all pairs of a matrix, whose backward wants values_T."""
-    config = model.config
     rows, lengths = real_tokens(items.mask), lengths_of(items.mask)
     H = pack(items.H, rows)
-    normalised = None
-    if config.cross_logits == "cosine":
-        tokens, normalised = l2_normalise(H)
-    else:
-        tokens = H * (1 / math.sqrt(H.shape[-1])) if side == "t" else H
+    tokens, normalised = logit_tokens(model, side, H)
     base, values, offset = _maps(model, side, H)
     u = model.parameters.under(f"pool_{side}").get("u")
     values_T = module_of(H).ascontiguousarray(swap(values)) if often else None
     return Side(BlockSide(None, tokens, base, values, values_T, offset, u), lengths, H, rows, items.H.shape, normalised)
 
 
+def logit_tokens(model: Model, side: str, H: Array) -> tuple[Array, L2Cache | None]:
+    """The tokens (R, d) as they enter the logits, and what their backward needs."""
+    if model.config.cross_logits == "cosine":
+        return l2_normalise(H)
+    return H * (1 / math.sqrt(H.shape[-1])) if side == "t" else H, None
+
+
 def _maps(model: Model, side: str, H: Array) -> tuple[Array, Array, Array | None]:
     """base, values and offset as pairs_add.py and pairs_gate.py want them."""
     if model.config.fusion == "add":
         return H[None], H[None], None
-    W_1, b, W_2 = _weights(model.parameters, side)
     if model.config.fusion == "concat":
+        W_1, b, W_2 = fusion_weights(model.parameters, side)
         return (H @ W_1 + b)[None], (H @ W_2)[None], None
     xp = module_of(H)
     base, values = xp.empty((2, *H.shape), H.dtype), xp.empty((2, *H.shape), H.dtype)
     xp.multiply(H, -0.5, out=base[0])
     xp.multiply(H, 0.5, out=values[0])
-    xp.matmul(H, -0.5 * W_1, out=base[1])
-    xp.matmul(H, -0.5 * W_2, out=values[1])
-    base[1] -= 0.5 * b
+    gate_products(model, side, H, out=(base[1], values[1]))
     return base, values, H
 
 
-def _weights(parameters: Parameters, side: str) -> tuple[Array, Array, Array]:
+def gate_products(model: Model, side: str, H: Array, out: tuple[Array, Array]) -> None:
+    """-(H W_1 + b)/2 and -(H W_2)/2 of tokens H (R, d): all that a gate multiplies with weights."""
+    xp = module_of(H)
+    W_1, b, W_2 = fusion_weights(model.parameters, side)
+    asked, given = out
+    xp.matmul(H, -0.5 * W_1, out=asked)
+    xp.matmul(H, -0.5 * W_2, out=given)
+    asked -= 0.5 * b
+
+
+def fusion_weights(parameters: Parameters, side: str) -> tuple[Array, Array, Array]:
     """What multiplies these tokens: W_1 and b of their own fusion, and W_2 of the other side's, where they are the context."""
     W, b = parameters[f"fuse_{side}.W"], parameters[f"fuse_{side}.b"]
     return W[: len(b)], b, parameters[f"fuse_{OTHER[side]}.W"][len(b) :]
@@ -81,8 +91,8 @@ def _maps_backward(model: Model, side: str, d: BlockSide, H: Array, gradient: Pa
     d_base, d_values = d.base, d.values
     if model.config.fusion == "add":
         return d_base[0] + d_values[0]
-    W_1, _, W_2 = _weights(model.parameters, side)
-    d_W_1, d_b, d_W_2 = _weights(gradient, side)
+    W_1, _, W_2 = fusion_weights(model.parameters, side)
+    d_W_1, d_b, d_W_2 = fusion_weights(gradient, side)
     if model.config.fusion == "concat":
         d_asked, d_given, d_H = d_base[0], d_values[0], 0.0
     else:

@@ -31,8 +31,9 @@ import numpy as np
 from attnretrieval.backend import to_host
 from attnretrieval.inputs.files import InputError, atomic_folder, need_file, need_folder
 from attnretrieval.model import Encoded
+from attnretrieval.retrieval.kept_products import KeptProducts
 from attnretrieval.retrieval.nearest import CosineIndex
-from attnretrieval.shapes import check_choice
+from attnretrieval.shapes import check_choice, check_range
 
 FORMAT = "attnretrieval-gallery"
 VERSION = 1
@@ -52,6 +53,7 @@ class Gallery:
     texts: Encoded | None
     captions: list[str]
     image_of: np.ndarray | None
+    keep_mib: int = 256             # memory for what reranks by a gate compute of images, and as much again for texts; 0 = none
 
     @property
     def model_file(self) -> Path:
@@ -65,6 +67,15 @@ class Gallery:
     @cached_property
     def text_index(self) -> CosineIndex:
         return CosineIndex(self.texts.g)
+
+    @cached_property
+    def image_products(self) -> KeptProducts:
+        """Filled by reranks; empty while the model has no gate."""
+        return KeptProducts("v", self.keep_mib << 20)
+
+    @cached_property
+    def text_products(self) -> KeptProducts:
+        return KeptProducts("t", self.keep_mib << 20)
 
 
 def write_gallery(
@@ -120,8 +131,12 @@ def write_gallery(
         _write_json(folder / "manifest.json", manifest)
 
 
-def open_gallery(path: str | Path) -> Gallery:
-    """The gallery at `path`. Checks that every file is there with its full size; reads no array."""
+def open_gallery(path: str | Path, keep_mib: int = 256) -> Gallery:
+    """The gallery at `path`. Checks that every file is there with its full size; reads no array.
+
+    `keep_mib`: how much memory reranks by a gate may keep of what they compute of an item (kept_products.py), a side.
+    """
+    check_range("keep_mib", keep_mib, 0)
     path = need_folder(path, "the gallery")
     manifest = _read_manifest(path)
     for name, size in manifest["files"].items():
@@ -136,7 +151,7 @@ def open_gallery(path: str | Path) -> Gallery:
     if "texts/image_of.npy" in manifest["files"]:
         image_of = _open_array(path, "texts/image_of.npy", (len(captions),))
     return Gallery(
-        path, manifest["d"], manifest["model"], manifest["created"], images, image_names, texts, captions, image_of
+        path, manifest["d"], manifest["model"], manifest["created"], images, image_names, texts, captions, image_of, keep_mib
     )
 
 

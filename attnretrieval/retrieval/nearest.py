@@ -100,7 +100,7 @@ class CosineIndex:
 
     def _cosines_of(self, Q_hat: np.ndarray, query: np.ndarray, item: np.ndarray, start: int, block: int) -> np.ndarray:
         """(P,) c of pairs of a query and an item of the block that starts at item `start`."""
-        if len(query) > block * len(Q_hat) // 16:           # most of a block, where many are equal: all by one product
+        if len(query) > block * (4 + len(Q_hat) / 16):      # where many are equal: normalising all items, and one product
             return _cosines(Q_hat, self.G[start:start + block])[query, item]
         found = np.empty(len(query), np.float32)
         for first in range(0, len(query), PAIRS):

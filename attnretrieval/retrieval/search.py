@@ -35,6 +35,7 @@ from attnretrieval.shapes import ShapeError, check_array, check_choice, check_fi
 
 if TYPE_CHECKING:
     from attnretrieval.retrieval.gallery import Gallery
+    from attnretrieval.retrieval.kept_products import KeptProducts
 
 MODES = ("index", "rerank", "exhaustive")
 
@@ -141,7 +142,8 @@ def _search(
     ids, scores = index.nearest(queries.g, max(k, rerank_k) if mode == "rerank" else k)
     if mode == "rerank":
         first = np.sort(ids[:, :rerank_k], axis=1)
-        paired = _score_candidates(model, queries, items, np.arange(len(ids)), first, direction)
+        kept = gallery.image_products if direction == "t2i" else gallery.text_products
+        paired = _score_candidates(model, queries, items, np.arange(len(ids)), first, direction, kept)
         order = np.argsort(-paired, axis=1, kind="stable")
         ids = np.concatenate([np.take_along_axis(first, order, axis=1), ids[:, rerank_k:]], axis=1)
         scores = np.concatenate([np.take_along_axis(paired, order, axis=1), scores[:, rerank_k:]], axis=1)
@@ -185,19 +187,21 @@ def _score_matrix(model: Model, texts: Encoded, images: Encoded, device: str) ->
 
 
 def _score_candidates(
-    model: Model, queries: Encoded, items: Encoded, rows: np.ndarray, candidates: np.ndarray, direction: str
+    model: Model, queries: Encoded, items: Encoded, rows: np.ndarray, candidates: np.ndarray, direction: str,
+    kept: KeptProducts | None = None,
 ) -> np.ndarray:
-    """(len(rows), k) paired scores of queries `rows` with their candidates (len(rows), k)."""
+    """(len(rows), k) paired scores of queries `rows` with their candidates (len(rows), k). `kept`: of the items."""
     query, item = np.repeat(rows, candidates.shape[1]), candidates.ravel()
     if direction == "t2i":
-        s = _score_pairs(model, queries, items, query, item, _device(queries))
+        s = _score_pairs(model, queries, items, query, item, _device(queries), kept)
     else:
-        s = _score_pairs(model, items, queries, item, query, _device(queries))
+        s = _score_pairs(model, items, queries, item, query, _device(queries), kept)
     return s.reshape(candidates.shape)
 
 
 def _score_pairs(
-    model: Model, texts: Encoded, images: Encoded, t_index: np.ndarray, v_index: np.ndarray, device: str
+    model: Model, texts: Encoded, images: Encoded, t_index: np.ndarray, v_index: np.ndarray, device: str,
+    kept: KeptProducts | None,
 ) -> np.ndarray:
     """(P,) paired scores. Each call gets only the items it needs, each once, and texts of like length together."""
     order = np.lexsort((t_index, _lengths(texts)[t_index]))
@@ -208,7 +212,10 @@ def _score_pairs(
         here = order[start : start + step]
         t, of_t = np.unique(t_index[here], return_inverse=True)
         v, of_v = np.unique(v_index[here], return_inverse=True)
-        scores = to_host(model.score_pairs(_take(texts, t, device), _take(images, v, device), of_t, of_v))
+        these_texts, these_images = _take(texts, t, device), _take(images, v, device)
+        of_gallery = (v, these_images) if kept is not None and kept.side == "v" else (t, these_texts)
+        products = None if kept is None else kept.of(model, *of_gallery)
+        scores = to_host(model.score_pairs(these_texts, these_images, of_t, of_v, products))
         if s is None:
             s = np.empty(len(order), scores.dtype)
         s[here] = scores

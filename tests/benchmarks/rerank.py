@@ -1,7 +1,8 @@
 """Rerank: one sentence, the 100 best images of a gallery by index, re-ordered by their paired scores.
 
 Measured through the public search, gallery on disk included, in three kinds of score. The reference product is the one that all
-of them need, H_t H_vᵀ for the 100 candidates: it says how fast this machine multiplies.
+of them need, H_t H_vᵀ for the 100 candidates: it says how fast this machine multiplies. A gate keeps what it computed of a
+candidate: "gate" has met all of them in an earlier query, "gate-first" none.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ N_WORDS, M, D = 16, 49, 256
 SCORES = {
     "add": {"fusion": "add"},
     "gate": {"fusion": "gate"},
+    "gate-first": {"fusion": "gate"},
     "token_cosine": {"paired_score": "token_cosine", "cross_logits": "cosine"},
 }
 
@@ -39,9 +41,12 @@ class Ours:
         rng = np.random.default_rng(1)
         self.model = Model.create(ModelConfig(Side(D), Side(D), words=1, d=D, **SCORES[score]), rng)
         self.gallery = open_gallery(folder)
+        self.forgets = score == "gate-first"
         self.text = tokens(rng, 1, N_WORDS)
 
     def step(self) -> None:
+        if self.forgets:
+            self.gallery.image_products.forget()
         search_images(self.gallery, self.model, self.text, "rerank", k=10, rerank_k=CANDIDATES)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from attnretrieval.config import ModelConfig, Side
 from attnretrieval.model import Encoded
 
 D = 4
@@ -13,6 +14,7 @@ class StandIn:
     """s(t, v) = the sum over the words of the best product with a region; counts the pairs that it is asked for."""
 
     d = D
+    config, fast = ModelConfig(Side(D), Side(D), words=1, d=D), False
 
     def __init__(self):
         self.pairs = 0
@@ -22,7 +24,7 @@ class StandIn:
         t_index, v_index = np.repeat(np.arange(C), I), np.tile(np.arange(I), C)
         return self.score_pairs(texts, images, t_index, v_index).reshape(C, I)
 
-    def score_pairs(self, texts: Encoded, images: Encoded, t_index, v_index) -> np.ndarray:
+    def score_pairs(self, texts: Encoded, images: Encoded, t_index, v_index, products=None) -> np.ndarray:
         self.pairs += len(t_index)
         scores = np.empty(len(t_index), texts.H.dtype)
         for p, (t, v) in enumerate(zip(t_index, v_index, strict=True)):

@@ -1,0 +1,84 @@
+"""A list of pairs by a gate: the plain score of each, with the products of the items computed or given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from attnretrieval.all_pairs import score_pairs
+from attnretrieval.fast import pairs_blocks, pairs_gate_list
+from attnretrieval.fast.pairs_gate_list import products_of_items
+from attnretrieval.fast.pairs_packed import lengths_of, pack, real_tokens
+from attnretrieval.model import Model
+from tests.fast.forms import close
+from tests.fast.pairs import draw_items, make_model, plain
+
+POOLINGS = [(t, v) for t in ("mean", "max", "attention") for v in ("mean", "max", "attention")]
+
+
+def products_of(model, side, items):
+    return products_of_items(model, side, pack(items.H, real_tokens(items.mask)), lengths_of(items.mask))
+
+
+def same_scores(model, texts, images, rng):
+    """One text with many images, one image with many texts, and pairs in no order."""
+    C, I = len(texts.H), len(images.H)
+    S = plain(model, texts, images, np.ones((C, I), texts.H.dtype))[0]
+    before = [x.copy() for x in (*texts, *images, model.parameters.flat)]
+    given = {"t": products_of(model, "t", texts), "v": products_of(model, "v", images)}
+    for t, v in [(np.full(I, rng.integers(C)), rng.permutation(I)), (rng.permutation(C), np.full(C, rng.integers(I))),
+                 (rng.integers(0, C, 12), rng.integers(0, I, 12))]:
+        for sides in ("", "t", "v", "tv"):
+            close(score_pairs(model, texts, images, t, v, {side: given[side] for side in sides}), S[t, v])
+    for x, y in zip(before, (*texts, *images, model.parameters.flat), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("logits", ["dot", "cosine"])
+@pytest.mark.parametrize("pooling", POOLINGS, ids="-".join)
+def test_it_is_the_plain_score(pooling, logits):
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        d, C, n, I, m = (int(x) for x in rng.integers(1, 8, 5))
+        model = make_model(rng, d, pooling, fusion="gate", cross_logits=logits)
+        same_scores(model, draw_items(rng, C, n, d), draw_items(rng, I, m, d), rng)
+
+
+@pytest.mark.parametrize("chunk", [1, 50, 10**6])
+@pytest.mark.parametrize("candidates", [1, 60, 10**6])
+def test_how_many_go_together_changes_nothing(candidates, chunk, monkeypatch):
+    monkeypatch.setattr(pairs_blocks, "CANDIDATES", candidates)
+    monkeypatch.setattr(pairs_gate_list, "CHUNK", chunk)
+    rng = np.random.default_rng(1)
+    for pooling in POOLINGS[::4]:
+        model = make_model(rng, 4, pooling, fusion="gate")
+        same_scores(model, draw_items(rng, 9, 4, 4), draw_items(rng, 7, 5, 4), rng)
+
+
+def test_large_logits_and_float32():
+    rng = np.random.default_rng(2)
+    for dtype, scale in (("float64", 300.0), ("float32", 1.0)):
+        model = make_model(rng, 16, ("mean", "mean"), dtype, fusion="gate")
+        same_scores(model, draw_items(rng, 6, 5, 16, dtype, scale), draw_items(rng, 5, 9, 16, dtype, 0.5), rng)
+
+
+def test_no_token_anywhere():
+    rng = np.random.default_rng(3)
+    for empty in ("t", "v", "tv"):
+        model = make_model(rng, 3, fusion="gate")
+        texts, images = draw_items(rng, 4, 3, 3), draw_items(rng, 5, 4, 3)
+        for side, items in (("t", texts), ("v", images)):
+            if side in empty:
+                items.mask[...] = False
+        same_scores(model, texts, images, rng)
+
+
+def test_which_models_have_products_of_their_items():
+    rng = np.random.default_rng(4)
+    for options, has in [
+        ({"fusion": "gate"}, True), ({}, False), ({"fusion": "concat"}, False), ({"fusion": "gate", "cross_heads": 2}, False),
+        ({"fusion": "gate", "paired_score": "token_cosine"}, False),
+    ]:
+        model = make_model(rng, 4, **options)
+        assert pairs_gate_list.serves(model) == has
+        assert not pairs_gate_list.serves(Model(model.config, model.parameters, fast=False))

@@ -1,0 +1,158 @@
+"""What a rerank by a gate keeps of the gallery's items: the same scores, each item computed once, bounded, never stale."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attnretrieval.config import ModelConfig, Side
+from attnretrieval.fast.pairs_gate_list import products_of_items
+from attnretrieval.model import Encoded, Model
+from attnretrieval.retrieval import kept_products
+from attnretrieval.retrieval.gallery import Gallery, open_gallery, write_gallery
+from attnretrieval.retrieval.kept_products import KeptProducts
+from attnretrieval.retrieval.search import search_images, search_texts
+
+D = 8
+
+
+def make_model(seed: int = 0, **options) -> Model:
+    config = ModelConfig(Side(D), Side(D), words=1, d=D, **{"fusion": "gate", **options})
+    return Model.create(config, np.random.default_rng(seed))
+
+
+def items(rng: np.random.Generator, count: int, n: int) -> Encoded:
+    mask = np.arange(n) < rng.integers(1, n + 1, count)[:, None]
+    return Encoded(rng.standard_normal((count, n, D), np.float32), mask, rng.standard_normal((count, D), np.float32))
+
+
+@pytest.fixture
+def sides():
+    rng = np.random.default_rng(1)
+    return items(rng, 30, 5), items(rng, 20, 6)
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """A list of how many tokens each call of `products_of_items` for kept items had."""
+    tokens = []
+
+    def counted(model, side, H, lengths):
+        tokens.append(len(H))
+        return products_of_items(model, side, H, lengths)
+
+    monkeypatch.setattr(kept_products, "products_of_items", counted)
+    return tokens
+
+
+def gallery(sides, keep_mib: int = 256) -> Gallery:
+    texts, images = sides
+    return Gallery(Path("shop"), D, "", "", images, [], texts, [], None, keep_mib)
+
+
+def both_ways(shop: Gallery, model: Model, sides, queries: slice = slice(None)):
+    texts, images = sides
+    return (search_images(shop, model, texts.take(queries), "rerank", 10, 7),
+            search_texts(shop, model, images.take(queries), "rerank", 10, 7))
+
+
+def same(found, expected):
+    for x, y in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(x.ids, y.ids)
+        np.testing.assert_allclose(x.scores, y.scores, rtol=0, atol=2e-6)
+
+
+def test_scores_are_those_without_keeping_and_the_same_bits_when_asked_again(sides):
+    model, shop = make_model(), gallery(sides)
+    without = both_ways(gallery(sides, keep_mib=0), model, sides)
+    first, again = both_ways(shop, model, sides), both_ways(shop, model, sides)
+    same(first, without)
+    for x, y in zip(first, again, strict=True):
+        np.testing.assert_array_equal(x.scores, y.scores)
+
+
+def test_an_item_is_computed_once(sides, computed):
+    model, shop = make_model(), gallery(sides)
+    both_ways(shop, model, sides, slice(0, 2))
+    both_ways(shop, model, sides)
+    both_ways(shop, model, sides)
+    assert len(computed) == 4
+    held = [kept.bytes for kept in (shop.text_products, shop.image_products)]
+    assert sum(computed) * 2 * D * 4 == sum(held)
+
+
+def test_other_weights_meet_no_old_product(sides, computed):
+    model, shop = make_model(), gallery(sides)
+    both_ways(shop, model, sides)
+    for change in ("fuse_t.W", "fuse_v.W", "fuse_t.b", "fuse_v.b"):
+        model.parameters[change][...] += 0.5                               # a step of training, in place
+        same(both_ways(shop, model, sides), both_ways(gallery(sides, 0), model, sides))
+    other = make_model(seed=7)
+    same(both_ways(shop, other, sides), both_ways(gallery(sides, 0), other, sides))
+    done = len(computed)
+    other.parameters["fuse_t.W"][...] = np.nan                             # equal to nothing, itself included
+    shop.image_products.of(other, np.arange(3), sides[1].take(slice(0, 3)))
+    shop.image_products.of(other, np.arange(3), sides[1].take(slice(0, 3)))
+    assert len(computed) == done + 2
+
+
+def test_beyond_the_limit_those_go_that_were_asked_for_longest_ago(computed):
+    model, images = make_model(), items(np.random.default_rng(2), 6, 4)
+    images.mask[...] = True
+    kept = KeptProducts("v", limit=3 * 2 * 4 * D * 4)                      # three items
+
+    def ask(*numbers):
+        computed.clear()
+        found = kept.of(model, np.array(numbers), images.take(list(numbers)))["v"]
+        expected = products_of_items(model, "v", images.H[list(numbers)].reshape(-1, D), [4] * len(numbers))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+        assert kept.bytes == sum(x.nbytes for x in kept._of.values()) <= kept.limit
+        return sum(computed) // 4
+
+    assert [ask(0, 1, 2), ask(0), ask(3), ask(0, 2, 3), ask(1)] == [3, 0, 1, 0, 1]
+    assert ask(0, 1, 2, 3, 4, 5) == 3                                      # more than fit: all are served
+    assert ask(3, 4, 5) == 0
+
+
+def test_only_a_gate_that_runs_fast_keeps_anything(sides):
+    for model in (make_model(fusion="add"), make_model(cross_heads=2)):
+        shop = gallery(sides)
+        both_ways(shop, model, sides)
+        assert shop.image_products.bytes == shop.text_products.bytes == 0
+
+
+def test_searches_at_the_same_time(sides):
+    model = make_model()
+    shop = Gallery(Path("shop"), D, "", "", sides[1], [], sides[0], [], None)
+    shop.image_products.limit = shop.text_products.limit = 2000            # items come and go
+    expected, wrong = both_ways(gallery(sides, 0), model, sides), []
+
+    def work():
+        try:
+            for _ in range(20):
+                same(both_ways(shop, model, sides), expected)
+        except BaseException as error:
+            wrong.append(error)
+
+    workers = [threading.Thread(target=work) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+def test_a_gallery_on_disk(sides, tmp_path):
+    texts, images = sides
+    (tmp_path / "model.npz").write_bytes(b"stands for the model")
+    write_gallery(tmp_path / "g", tmp_path / "model.npz", images, [str(i) for i in range(20)], texts, ["a"] * 30,
+                  token_dtype="float16")
+    model, shop = make_model(), open_gallery(tmp_path / "g")
+    first = both_ways(shop, model, sides)
+    same(first, both_ways(open_gallery(tmp_path / "g", keep_mib=0), model, sides))
+    assert shop.image_products.bytes > 0 and shop.keep_mib == 256
+    with pytest.raises(ValueError, match="keep_mib=-1"):
+        open_gallery(tmp_path / "g", keep_mib=-1)
