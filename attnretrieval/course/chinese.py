@@ -4,8 +4,9 @@
     lines    a line break between two Chinese characters goes away: on a page it would be a space
     stress   *emphasis* becomes **bold**: Chinese has no italics, and a browser would only slant the characters
 
-Formulas, code, links, labels such as (a) and the punctuation of a Latin phrase stay as they are. The sources of the course are
-written in short lines with the punctuation of every keyboard; `typeset` makes of them what a reader of Chinese expects.
+Formulas, code, an index such as X[i, :n], links, labels such as (a) and the punctuation of a Latin phrase stay as they are.
+The sources of the course are written in short lines with the punctuation of every keyboard; `typeset` makes of them what a
+reader of Chinese expects.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from __future__ import annotations
 import re
 
 FULL_WIDTH = {mark: chr(ord(mark) + 0xFEE0) for mark in ",:;?!()"}      # Unicode keeps both forms at this distance
-KEPT = re.compile(r"```.*?```|\$\$.*?\$\$|\$[^$]+\$|`[^`\n]+`|\]\([^()\s]*\)|https?://[^\s()]+", re.DOTALL)
+KEPT = re.compile(r"```.*?```|\$\$.*?\$\$|\$[^$]+\$|`[^`\n]+`|[A-Za-z_]\[[^\]\n]*\]|\]\([^()\s]*\)|https?://[^\s()]+",
+                  re.DOTALL)
 INLINE, BLOCK = 0xE000, 0xF000                          # private characters that stand for what is kept
 HAN = r"\u3000-\u303f\u4e00-\u9fff\uff00-\uffef\u201c\u201d"
 WIDE = rf"[{HAN}{chr(INLINE)}-{chr(BLOCK - 1)}]"

@@ -12,6 +12,9 @@
 and one that returns an HTML page, with a `save` of its own:
 
     explanation_page    words light up their regions, and regions their words
+
+Arrays may be of NumPy or CuPy. NaN, a wrong shape or a batch where one item belongs raise `ShapeError`, which says what came
+and what was expected; labels may be of any language and length.
 """
 
 from attnretrieval.figures.curves import training_curves

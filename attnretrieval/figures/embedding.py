@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 from attnretrieval.backend import to_host
@@ -19,14 +21,21 @@ LOOKS = ((BLUE, "o"), (RED, "s"), (GREEN, "^"), (ORANGE, "D"), (GREY, "x"), ("bl
 
 PLANE, WITH_LIST, LIST = 7.5, 6.1, 2.9          # inches: the plane with its axes, alone and beside a list of labels
 LONG, MOST, SIZE = 1.1, 20, 9   # inches of a label that does not go into the plane; labels in a list; points of a letter
+BESIDE = ((6, 0, "left", "center"), (-6, 0, "right", "center"), (0, 6, "center", "bottom"), (0, -6, "center", "top"),
+          (6, 8, "left", "bottom"), (6, -8, "left", "top"))
+AWAY = tuple((dx, dy, ha, "center") for far in (16, 26, 36, 46) for dy in (far, -far, 0)
+             for dx, ha in ((far, "left"), (-far, "right"), (0, "center")) if dx or dy)
+PLACES = BESIDE + AWAY          # of a label, in points from its own; the first that is free is taken
+LEADER = {"arrowstyle": "-", "color": GREY, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2}
 
 
 def embedding_map(X: Any, labels: Sequence[str], groups: Sequence[str], title: str = "",
                   pairs: Sequence[tuple[int, int]] = ()) -> Figure:
     """The rows of X (R, d), seen along their two principal components; one colour and one marker a group.
 
-    The axes carry the share of the variance that each shows: what is left is not in the picture. A label "" is not
-    written; where labels are long, points have numbers, and the first 20 labels are listed beside the plane.
+    Both axes have one scale, and carry the share of the variance that each shows: what is left is not in the picture.
+    `groups` are at most 6 names, one a row. A label "" is not written; where labels are long, points have numbers, and the
+    first 20 labels are listed beside the plane.
     `pairs` are rows that belong together, joined by a line: texts and their images, for one
 
         g = np.concatenate([g_t, g_v])
@@ -36,6 +45,8 @@ def embedding_map(X: Any, labels: Sequence[str], groups: Sequence[str], title: s
     X = to_host(X)
     check_array("X", X, ndim=2)
     check_finite("X", X)
+    if X.shape[1] < 2:
+        raise ShapeError(f"X has shape {X.shape}: a plane needs vectors of two features; give more")
     if not len(X) == len(labels) == len(groups) or len(X) < 3:
         raise ShapeError(f"{len(X)} vectors, {len(labels)} labels and {len(groups)} groups; give one of each, and three "
                          "vectors or more")
@@ -60,8 +71,9 @@ def embedding_map(X: Any, labels: Sequence[str], groups: Sequence[str], title: s
         ax.scatter(points[rows, 0], points[rows, 1], c=colour, marker=marker, s=28, label=name)
     if len(joined):
         ax.add_collection(LineCollection(points[joined], colors=GREY, linewidths=0.9, zorder=0.9))
-    _write(ax, points, _list(figure, labels) if listed else labels)
     ax.margins(0.08)
+    ax.set_aspect("equal", adjustable="datalim")        # else a distance would depend on its direction
+    _write(ax, points, _list(figure, labels) if listed else labels)
     ax.set_xlabel(f"first component, {share[0]:.0f} % of the variance", fontsize=9)
     ax.set_ylabel(f"second component, {share[1]:.0f} %", fontsize=9)
     ax.tick_params(labelsize=7)
@@ -70,7 +82,7 @@ def embedding_map(X: Any, labels: Sequence[str], groups: Sequence[str], title: s
     for text in ax.legend(fontsize=8, framealpha=0.9).get_texts():
         plain(text)
     if title:
-        plain(ax.set_title(title, fontsize=11))
+        fit(plain(ax.set_title(title, fontsize=11)), plane - 0.9)
     return figure
 
 
@@ -85,21 +97,29 @@ def _list(figure: Figure, labels: Sequence[str]) -> list[str]:
     return [str(rows.index(row) + 1) if row in rows else "" for row in range(len(labels))]
 
 
-def _write(ax, points: np.ndarray, labels: Sequence[str]) -> None:
-    """Each label right of its point, or left, above or below where a point or another label is already."""
+def _write(ax: Axes, points: np.ndarray, labels: Sequence[str]) -> None:
+    """Each label beside its point, or, where points and labels are already, as near as there is room, with a line to it."""
     ax.figure.draw_without_rendering()
     half = 2.5 * ax.figure.dpi / 72                     # of a marker, in pixels
     taken = [Bbox.from_extents(x - half, y - half, x + half, y + half) for x, y in ax.transData.transform(points)]
+    frame = ax.get_window_extent()
     for (x, y), label in sorted(zip(points.tolist(), labels, strict=True)):
         if not label:
             continue
-        for dx, dy, ha, va in ((6, 0, "left", "center"), (-6, 0, "right", "center"), (0, 6, "center", "bottom"),
-                               (0, -6, "center", "top"), (6, 8, "left", "bottom"), (6, -8, "left", "top")):
-            text = plain(ax.annotate(label, (x, y), xytext=(dx, dy), textcoords="offset points", ha=ha, va=va, fontsize=SIZE))
-            box = text.get_window_extent()
-            if not any(box.overlaps(other) for other in taken):
+        for dx, dy, ha, va in PLACES:
+            text = plain(ax.annotate(label, (x, y), xytext=(dx, dy), textcoords="offset points", ha=ha, va=va, fontsize=SIZE,
+                                     arrowprops=LEADER if max(abs(dx), abs(dy)) > 8 else None))
+            box = _letters(text)
+            inside = all(frame.contains(*corner) for corner in (box.min, box.max))
+            if inside and not any(box.overlaps(other) for other in taken):
                 break
             text.remove()
         else:
             text = plain(ax.annotate(label, (x, y), xytext=(6, 0), textcoords="offset points", va="center", fontsize=SIZE))
-        taken.append(text.get_window_extent())
+        taken.append(_letters(text))
+
+
+def _letters(text: Annotation) -> Bbox:
+    """Where a label stands, without its line."""
+    text.get_window_extent()        # puts it there
+    return Text.get_window_extent(text)

@@ -2,7 +2,7 @@
 
 Two panels a word, one above the other:
 
-    looks at        row i of A_t2v over the regions: where the word looks; its largest weight is framed
+    looks at        row i of A_t2v over the regions: where the word looks; its largest weight is framed, if they differ
     looked at by    column i of A_v2t over the regions: which regions look at the word
 
 Weights are drawn as *times uniform*: A_t2v · m and A_v2t · n, so that 1 is what attention that does not choose would give, for
@@ -23,7 +23,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from attnretrieval.figures.given import check_given, check_head, check_limit
-from attnretrieval.figures.style import WEIGHTS, fit, new_figure, pale, plain
+from attnretrieval.figures.style import WEIGHTS, extend, fit, new_figure, pale, plain
 
 # in inches
 ACROSS = 12.0                   # the image and the words of one band of panels; what does not fit goes into the next band
@@ -57,7 +57,7 @@ def word_region_maps(
     check_limit(limit)
     t2v, v2t = (A.mean(axis=0) if head is None else A[head] for A in (A_t2v, A_v2t))
     looks_at, looked_at_by = t2v * m, v2t.T * n
-    largest = max(looks_at.max(), looked_at_by.max())
+    largest = float(max(looks_at.max(), looked_at_by.max()))
     scale = Normalize(0, limit or max(largest, 2))
     which = "" if heads == 1 else f"mean of {heads} heads" if head is None else f"head {head} of heads 0 to {heads - 1}"
     heading = "   ".join(filter(None, [title, f"({which})" if which else ""]))
@@ -95,7 +95,8 @@ def _draw(image: np.ndarray, words: list[str], looks_at: np.ndarray, looked_at_b
             fit(plain(above.set_title(words[word], fontsize=11)), wide)
             _weigh(above, looks_at[word], boxes, scale, image.shape)
             _weigh(below, looked_at_by[word], boxes, scale, image.shape)
-            _frame(above, boxes[looks_at[word].argmax()], image.shape)
+            if np.ptp(looks_at[word]) > 1e-6:                       # nothing is largest where all are equal
+                _frame(above, boxes[looks_at[word].argmax()], image.shape, min(1, 7 / len(boxes) ** 0.5))
             if x == 0:
                 _side_label(above, "looks at")
                 _side_label(below, "looked at by")
@@ -105,7 +106,7 @@ def _draw(image: np.ndarray, words: list[str], looks_at: np.ndarray, looked_at_b
 
 def _bar(figure: Figure, ax, scale: Normalize, largest: float) -> None:
     bar = figure.colorbar(ScalarMappable(scale, WEIGHTS), cax=ax, ticks=MaxNLocator(8, steps=[1, 2, 5, 10]),
-                          extend="max" if largest > scale.vmax else "neither")
+                          extend=extend(largest, scale))
     bar.set_label("attention, times uniform", fontsize=9)
     ax.tick_params(labelsize=8)
     if scale.vmax > 1:
@@ -139,10 +140,10 @@ def _weigh(ax, weights: np.ndarray, boxes: np.ndarray, scale: Normalize, shape: 
     ax.add_collection(cells)
 
 
-def _frame(ax, box: np.ndarray, shape: tuple[int, ...]) -> None:
-    for color, width in (("black", 3), ("white", 1.4)):
+def _frame(ax, box: np.ndarray, shape: tuple[int, ...], width: float) -> None:
+    for color, line in (("black", 3 * width), ("white", 1.4 * width)):       # thinner where cells are small
         frame = _rectangle(box, shape)
-        frame.set(facecolor="none", edgecolor=color, linewidth=width, clip_on=False)
+        frame.set(facecolor="none", edgecolor=color, linewidth=line, clip_on=False)
         ax.add_patch(frame)
 
 

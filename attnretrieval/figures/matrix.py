@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from attnretrieval.backend import to_host
-from attnretrieval.figures.given import check_limit
+from attnretrieval.figures.given import check_limit, check_some
 from attnretrieval.figures.panels import draw_matrices, ink
 from attnretrieval.figures.style import GREY, WEIGHTS_ON_WHITE
 from attnretrieval.shapes import ShapeError, check_array, check_finite, check_mask
@@ -41,12 +41,14 @@ def heads(A: Any, queries: Sequence[str], keys: Sequence[str], key_mask: Any = N
           title: str = "") -> Figure:
     """`A` (heads, n, m); `titles` are "head 0", "head 1" and so on where none are given, `title` stands above all.
 
-    `key_mask` (m,) and `query_mask` (n,) are True for a real token. `limit` is the end of the scale, None the largest weight.
+    `key_mask` (m,) and `query_mask` (n,) are True for a real token. `limit` is the end of the scale, None the largest weight;
+    values below 0 are white, and above the limit as dark as it, which a triangle on the bar tells.
     `axes` says what rows and columns are and `bar` what the numbers are, for matrices that are no attention.
     """
     A = to_host(A)
     check_array("A", A, ndim=3)
     check_finite("A", A)
+    check_some("A", A)
     h, n, m = A.shape
     check_mask("key_mask", key_mask, (m,))
     check_mask("query_mask", query_mask, (n,))

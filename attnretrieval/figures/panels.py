@@ -1,7 +1,7 @@
 """Matrices side by side, a label a row and a column, one scale: the layout of matrix.py.
 
-Sizes are in inches and come from the data: cells are square, panels fill the width of a notebook, and where cells are too small
-for a label each, every second (third, …) row or column has one.
+Sizes are in inches and come from the data: cells are square (but for one row of many), panels fill the width of a notebook,
+and where cells are too small for a label each, every second (third, …) row or column has one.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from attnretrieval.figures.style import fit, inches, new_figure, plain
+from attnretrieval.figures.style import extend, fit, inches, new_figure, plain
 
 ACROSS, DOWN = 9.0, 8.0         # a notebook's width; a printed page with room for its text
 GAP, BAR, SIDE, TITLE = 0.15, 1.05, 0.3, 0.3
 BAR_TALL = 1.25                 # room for the label of the colour bar
 LARGEST, LINE = 0.48, 0.115      # a cell at most; what a label needs
+FLATTEST = 0.25                 # a matrix at least: of one row and many columns, else a line
 LABEL, LABEL_ALONE = 1.3, 2.4   # a label's length; that of a row, where there is one panel
 SMALL, LETTERS = 6.5, 10.0      # points
 
@@ -42,13 +43,14 @@ def draw_matrices(values: np.ndarray, rows: Sequence[str], columns: Sequence[str
     size = float(np.clip(72 * 0.75 * cell, SMALL, LETTERS))
     row_labels, wide = shorten(rows, size, longest)
     column_labels, long = shorten(columns, size, LABEL)
-    step = step_across = max(1, math.ceil(LINE / cell))
+    high = max(cell, FLATTEST / n)
+    step, step_across = (max(1, math.ceil(LINE / side)) for side in (high, cell))
     if all(label.isdecimal() for label in columns):         # numbers are thinned until they fit, words are turned
-        step_across = max(step, math.ceil((long + 0.06) / cell))
+        step_across = max(step_across, math.ceil((long + 0.06) / cell))
     turned = long > 0.9 * cell * step_across
     above = (long if turned else size / 72) + 0.1
     left, top = SIDE + wide + 0.1, 0.24 + (TITLE if title else 0) + above
-    panel, tall = m * cell, n * cell
+    panel, tall = m * cell, n * high
     bar_tall = max(tall, BAR_TALL)
     named = 0.32 if any(names) else 0.08
     width = left + per_band * (panel + GAP) + BAR
@@ -73,7 +75,7 @@ def draw_matrices(values: np.ndarray, rows: Sequence[str], columns: Sequence[str
         axes.append(ax)
     figure.text(left / width, 1 - (TITLE if title else 0.06) / height, looks[1], fontsize=9, style="italic", va="top")
     bar = figure.add_axes(((width - BAR + 0.15) / width, 1 - (top + bar_tall) / height, 0.17 / width, bar_tall / height))
-    drawn = figure.colorbar(ScalarMappable(scale, colours), cax=bar,
+    drawn = figure.colorbar(ScalarMappable(scale, colours), cax=bar, extend=extend(values, scale),
                             ticks=MaxNLocator(max(2, min(6, int(bar_tall / 0.3))), steps=[1, 2, 5, 10]))
     drawn.set_label(bar_label, fontsize=9)
     bar.tick_params(labelsize=8)

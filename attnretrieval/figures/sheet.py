@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
+from attnretrieval.figures.given import check_image
 from attnretrieval.figures.style import GREEN, GREY, RED, fit, new_figure, plain
 from attnretrieval.inputs.words import has_han
 from attnretrieval.shapes import ShapeError
@@ -22,11 +24,19 @@ MARKS = {True: ("✓ right", GREEN), False: ("✗ wrong", RED), None: ("", GREY)
 def retrieval_sheet(query: str | np.ndarray, found: Sequence[tuple[Any, float, bool | None]]) -> Figure:
     """`query` is a text, or an image (height, width, 3) uint8; `found` lists (image or text, score, right) in order.
 
-    `right` says whether the result belongs to the query, None where nobody knows. A text finds images, an image texts.
+    `right` says whether the result belongs to the query, None where nobody knows. A text finds images, an image texts, of which
+    the first 20 are listed, a line each, cut where it is too long. Rank, score and mark stand above each image, or before
+    each text; a right image has a frame.
     """
     if not found:
         raise ShapeError("nothing was found: there is nothing to draw")
-    return _images(query, found) if isinstance(query, str) else _captions(np.asarray(query), found[:CAPTIONS])
+    if isinstance(query, str):
+        return _images(query, [(check_image(image, f"the image of result {place}"), score, right)
+                               for place, (image, score, right) in enumerate(found, start=1)])
+    for place, (text, _, _) in enumerate(found, start=1):
+        if not isinstance(text, str):
+            raise ShapeError(f"result {place} is a {type(text).__name__}, expected a text: the query is an image")
+    return _captions(check_image(query, "the query"), found[:CAPTIONS])
 
 
 def _images(query: str, found: Sequence[tuple[np.ndarray, float, bool | None]]) -> Figure:
@@ -45,7 +55,11 @@ def _images(query: str, found: Sequence[tuple[np.ndarray, float, bool | None]]) 
         x, y = GAP + column * (cell + GAP), top + row * (LINE + tall + GAP) + LINE
         ax = _picture(figure, image, x, y, cell, tall)
         mark, color = MARKS[right]
-        ax.set_title(f"{place + 1}   {score:.3f}   {mark}".rstrip(), fontsize=9, color="black" if right is None else color)
+        fit(ax.set_title(f"{place + 1}   {score:.3f}   {mark}".rstrip(), fontsize=9, color="black" if right is None else color),
+            cell, smallest=6)
+        if right:
+            ax.add_patch(Rectangle((0, 0), 1, 1, transform=ax.transAxes, fill=False, edgecolor=color, linewidth=3,
+                                   clip_on=False))
     return figure
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -31,7 +31,7 @@ def _weights() -> ListedColormap:
     return ListedColormap(colors, "weights")
 
 
-WEIGHTS = _weights()            # the scale of attention weights: from nothing over orange to dark red, over a pale image
+WEIGHTS = _weights()            # the scale of attention weights: from nothing over red to dark red, over a pale image
 
 
 def _on_white(scale: ListedColormap) -> ListedColormap:
@@ -40,6 +40,11 @@ def _on_white(scale: ListedColormap) -> ListedColormap:
 
 
 WEIGHTS_ON_WHITE = _on_white(WEIGHTS)
+
+
+def extend(values: np.ndarray | float, scale: Normalize) -> str:
+    """For a colour bar: a triangle at its upper end where values lie beyond it, by more than they round."""
+    return "max" if np.max(values) > scale.vmax + 1e-5 * (scale.vmax - scale.vmin) else "neither"
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -461,8 +461,8 @@ print(f"{len(retriever.vocabulary)} tokens, {retriever.model.parameters.flat.siz
 #
 # where InfoNCE is that of lesson 4, with a learnt temperature for each of the two:
 #
-# $$Z = S / \tau, \quad \tau = e^{l} \tag{info_nce (1)}$$
-# $$L = (L_t + L_v) / 2 \tag{info_nce (4)}$$
+# $$Z = S / \tau, \quad \tau = e^{l} \tag{info-nce (1)}$$
+# $$L = (L_t + L_v) / 2 \tag{info-nce (4)}$$
 #
 # and taking the captions $p$ out of all is what a word table does with its words:
 #
@@ -504,8 +504,8 @@ print(f"{len(retriever.vocabulary)} tokens, {retriever.model.parameters.flat.siz
 #
 # 其中 InfoNCE 就是第 4 课的,两个损失各有一个学出来的温度:
 #
-# $$Z = S / \tau, \quad \tau = e^{l} \tag{info_nce (1)}$$
-# $$L = (L_t + L_v) / 2 \tag{info_nce (4)}$$
+# $$Z = S / \tau, \quad \tau = e^{l} \tag{info-nce (1)}$$
+# $$L = (L_t + L_v) / 2 \tag{info-nce (4)}$$
 #
 # 从全部描述里取出 $p$ 这几句,正如词表取出一句话的词:
 #
@@ -1129,7 +1129,7 @@ for kind in KINDS:
 #
 # 其中 `first_stage.toml` 就是 6.4 节的配方去掉最后一个 `[[stages]]`;6000 幅图的那一行,把名单换成 `train.txt`。瞎猜的 R@1 是 0.1。从中读出三件事:
 #
-# - **先要更多图片。** 配方不变,图片多到六倍,R@1 翻一倍,rsum 添了 110。更大的配方再添 20;1000 幅时,轮数加倍、换 dropout,只添了 1。与其调参数,不如先多写些描述。
+# - **先要更多图片。** 配方不变,图片多到六倍,R@1 翻一倍,rsum 添了 110。更大的配方再添 20。在 1000 幅时,轮数加倍、换 dropout,只添了 1。与其调参数,不如先多写些描述。
 # - **选了图库,也就选了分数。** 这个笔记本用 `train.txt` 的前 800 幅图、中英文描述运行,由文找图 R@1 = 16,R@10 = 61:那是在 200 幅的图库里。图库若是 1000 幅,就会低些。
 # - **也许一句描述都不用写。** 在 Flickr8k 上训练好的模型也能搜你的照片:先 `features`,再 `index`,不带 `--captions`。给其中 200 张写上描述,全部当 test,*测一测*它在你的照片上有多好。这本身就是一个好题目:
 #

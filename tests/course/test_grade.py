@@ -22,9 +22,9 @@ RERANK = "import numpy as np\n" + inspect.getsource(right.rerank)
 NOTEBOOKS = {       # file → cells, total, part of the reason
     "right": ([MEDIAN, RERANK, "from attnretrieval.course import check\ncheck('rerank', rerank)"], 2, ""),
     "magics": (["%matplotlib inline\n!pip list", "%%bash\nls /", "%%time\n" + MEDIAN, RERANK], 2, ""),
-    "loops in a cell": ([MEDIAN, "while True: pass", RERANK], 2, "cell 2 ran longer than 0.5 s"),
+    "loops in a cell": ([MEDIAN, "while True: pass", RERANK], 2, "cell 2 ran longer than 1 s"),
     "loops, deaf": ([MEDIAN, "import signal\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\nwhile True: pass", RERANK], 2,
-                    "stopped after 3 s during cell 2"),
+                    "stopped after 6 s during cell 2"),
     "loops in an exercise": (["def median_rank(ranks):\n    while True: pass", RERANK], 1, ""),
     "memory": (["import numpy as np\nx = np.ones(100 * 2**30 // 8)", MEDIAN], 1, "cell 1 raised MemoryError"),
     "memory, drop by drop": (["import numpy as np\nx = []\nwhile True: x.append(np.empty(2**17))", MEDIAN, RERANK], 2,
@@ -34,7 +34,7 @@ NOTEBOOKS = {       # file → cells, total, part of the reason
     "crashes": ([MEDIAN, "import ctypes\nctypes.string_at(0)"], 1, "signal 11 during cell 2"),
     "exits in an exercise": (["import os\ndef median_rank(ranks): os._exit(1)", RERANK], 1,
                              "(code 1) during median_rank"),
-    "prints": (["while True: print('x' * 1000)", MEDIAN], 1, "cell 1 ran longer than 0.5 s"),
+    "prints": (["while True: print('x' * 1000)", MEDIAN], 1, "cell 1 ran longer than 1 s"),
     "raises": (["import not_there", MEDIAN, "1 / 0"], 1, "cell 1 raised ModuleNotFoundError line 1"),
     "syntax": (["def f(:\n    pass", MEDIAN], 1, "cell 1 line 1: SyntaxError"),
     "asks": (["input('name?')", MEDIAN], 1, "cell 1 raised EOFError"),
@@ -61,7 +61,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Row]:
         (folder / f"{name}.ipynb").write_text(notebook(cells), encoding="utf-8")
     for name, (content, _) in FILES.items():
         (folder / name).write_bytes(content)
-    rows = grade(find_submissions([folder]), EXERCISES, limits=Limits(seconds=0.5, total=3), jobs=2)
+    rows = grade(find_submissions([folder]), EXERCISES, limits=Limits(seconds=1, total=6), jobs=2)
     return {row.submission: row for row in rows}
 
 
@@ -78,7 +78,7 @@ def test_what_is_no_submission_gets_a_reason(name: str, graded: dict[str, Row]) 
 
 
 def test_messages_say_what_is_wrong(graded: dict[str, Row]) -> None:
-    assert graded["loops in an exercise.ipynb"].messages["median_rank"] == "median_rank ran longer than 0.5 s"
+    assert graded["loops in an exercise.ipynb"].messages["median_rank"] == "median_rank ran longer than 1 s"
     assert graded["the package's own.ipynb"].messages["softmax"] == "softmax is the package's own, imported"
     assert "not written yet" in graded["blank.ipynb"].messages["median_rank"]
     assert graded["exits in an exercise.ipynb"].passed == {"median_rank": False, "rerank": True}

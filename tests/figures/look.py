@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from attnretrieval.figures import fonts
+
 DPI = 100
 
 
@@ -41,19 +43,33 @@ def texts(figure: Figure) -> list[Text]:
 
 
 def check_layout(figure: Figure) -> None:
-    """No text lies on another text or on a picture, unless it is the number of a cell; and all lie within the figure."""
+    """No text lies on another text or on a picture, unless it is the number of a cell; and all lie within the figure.
+
+    And every letter has a glyph in one of the fonts of its text.
+    """
     pixels(figure)
-    boxes = {id(text): text.get_window_extent() for text in texts(figure)}
+    boxes = {id(text): Text.get_window_extent(text) for text in texts(figure)}     # of the letters, without an arrow
     named = {id(text): text.get_text() for text in texts(figure)}
     numbers = {id(text) for text in texts(figure) if text.get_gid() == "number"}
+    check_glyphs(figure)
     for key, box in boxes.items():
         inside = Bbox.intersection(box, figure.bbox)
         assert inside is not None and np.allclose(inside.extents, box.extents), f"{named[key]!r} leaves the figure"
         for ax in figure.axes:
             for image in ax.images if key not in numbers else ():
                 assert not overlap(box, image.get_window_extent()), f"{named[key]!r} lies on a picture"
+    slanted = {id(text) for text in texts(figure) if text.get_rotation() % 90}      # of which boxes say too little
     for a, b in combinations(boxes, 2):
-        assert not overlap(boxes[a], boxes[b]), f"{named[a]!r} and {named[b]!r} overlap"
+        assert {a, b} <= slanted or not overlap(boxes[a], boxes[b]), f"{named[a]!r} and {named[b]!r} overlap"
+
+
+def check_glyphs(figure: Figure) -> None:
+    legends = [text for ax in figure.axes if ax.get_legend() for text in ax.get_legend().get_texts()]
+    for text in texts(figure) + legends:
+        if not (text.get_parse_math() and "$" in text.get_text()):
+            known = frozenset().union(*map(fonts._characters, text.get_fontfamily()))
+            missing = {letter for letter in text.get_text() if not letter.isspace()} - known
+            assert not missing, f"{text.get_text()!r} has no glyph for {missing}"
 
 
 def overlap(a: Bbox, b: Bbox) -> bool:

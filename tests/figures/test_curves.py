@@ -97,3 +97,32 @@ def test_layout(rows):
 def test_an_empty_log():
     with pytest.raises(ShapeError, match="the log has no epoch: there is nothing to draw"):
         training_curves([])
+
+
+def test_one_epoch_tells_the_directions_apart_without_a_line():
+    recall = training_curves(log((1,), (False,))).axes[2]
+    assert len({(line.get_marker(), line.get_fillstyle()) for line in recall.lines}) == 6
+
+
+def test_many_epochs_have_few_markers():
+    for ax in training_curves(log((70, 30))).axes:
+        for line in ax.lines:
+            every = line.get_markevery()
+            assert len(line.get_xdata()[::every]) <= 20
+
+
+@pytest.mark.parametrize("rows", [log((1,), (False,)), log(), log((40, 9))], ids=["one epoch", "few", "many"])
+def test_legends_lie_on_no_line(rows):
+    figure = training_curves(rows)
+    pixels(figure)
+    for ax in (figure.axes[0], figure.axes[2], figure.axes[3]):
+        legend = ax.get_legend().get_window_extent()
+        points = np.concatenate([ax.transData.transform(np.column_stack(line.get_data())) for line in ax.lines
+                                 if line.get_linestyle() != ":"])
+        assert not legend.count_contains(points[np.isfinite(points).all(axis=1)])
+
+
+def test_a_log_without_validation_is_told():
+    rows = [{key: value for key, value in row.items() if key not in ("rsum", "i2t_r1")} for row in log()]
+    with pytest.raises(ShapeError, match="row 0 of the log has no rsum, i2t_r1; give the rows that train returns"):
+        training_curves(rows)

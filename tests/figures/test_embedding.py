@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.text import Text
 
 from attnretrieval.figures.embedding import embedding_map
 from attnretrieval.shapes import ShapeError
-from tests.figures.look import check_layout, texts
+from tests.figures.look import check_layout, overlap, texts
 
 
 def clusters() -> tuple[np.ndarray, list[str], list[str]]:
@@ -73,3 +74,33 @@ def test_pairs_are_joined_and_empty_labels_are_not_written():
 def test_wrong_input_is_told(count, groups):
     with pytest.raises(ShapeError, match="give"):
         embedding_map(np.eye(count), ["w"] * count, [f"g{i}" for i in range(groups)])
+
+
+def test_distances_do_not_depend_on_their_direction():
+    X = np.random.default_rng(0).normal(size=(9, 2)) * (10, 1)
+    figure = embedding_map(X, [""] * 9, ["a"] * 9)
+    figure.draw_without_rendering()
+    ax = figure.axes[0]
+    right, up = (ax.transData.transform(point) - ax.transData.transform((0, 0)) for point in ((1, 0), (0, 1)))
+    assert right[0] == pytest.approx(up[1])
+    shown = np.asarray(ax.collections[0].get_offsets())
+    for i, j in ((0, 1), (2, 7)):
+        assert np.linalg.norm(shown[i] - shown[j]) == pytest.approx(np.linalg.norm(X[i] - X[j]))
+
+
+@pytest.mark.parametrize("X", [np.ones((7, 3)), np.random.default_rng(0).normal(size=(40, 3))], ids=["one place", "a crowd"])
+def test_labels_of_a_crowd_keep_apart_and_within_the_axes(X):
+    labels = [f"word{i}" for i in range(len(X))]
+    figure = embedding_map(X, labels, ["a"] * len(X), title="a long title " * 20)
+    assert {text.get_text() for text in figure.axes[0].texts} == set(labels)
+    check_layout(figure)
+    frame = figure.axes[0].get_window_extent()
+    for text in figure.axes[0].texts:
+        box = Text.get_window_extent(text)
+        assert not overlap(box, figure.axes[0].get_legend().get_window_extent())
+        assert frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+
+
+def test_vectors_of_one_feature_are_told():
+    with pytest.raises(ShapeError, match="two features"):
+        embedding_map(np.ones((4, 1)), ["w"] * 4, ["g"] * 4)

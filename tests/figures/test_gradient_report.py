@@ -101,3 +101,28 @@ def test_several_wrong_inputs_stand_below_each_other():
     assert [ax.get_ylabel().split("  ")[0] for ax in panels(figure)[::3]] == ["d_Q", "d_K"]
     assert figure.get_size_inches()[0] <= 9
     check_layout(figure)
+
+
+@pytest.mark.parametrize("shape, place", [((100,), (70,)), ((90, 2), (0, 1)), ((90, 2), (89, 1))])
+def test_of_a_large_gradient_the_part_with_the_fault_is_drawn(shape, place):
+    figure = gradient_report(report_of(wrong_at(place), shape))
+    *_, difference = panels(figure)
+    row, column = (0, *place)[-2:]
+    assert abs(colour_at(pixels(figure), difference, column, row) - 255 * np.array(colormaps[COLOURS](1.0)[:3])).max() < 20
+    axis = difference.get_xlabel() if len(shape) == 1 else panels(figure)[0].get_ylabel()
+    assert f"of {shape[0]}" in axis
+    check_layout(figure)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_rounding_is_not_drawn_as_an_error(bad):
+    figure = gradient_report(report_of(lambda d: np.where(np.arange(12).reshape(3, 4) == 5, bad, d)))
+    expected, _, difference = panels(figure)
+    assert difference.images[0].get_clim() == expected.images[0].get_clim()
+    check_layout(figure)
+
+
+def test_the_longest_diagnosis_has_room():
+    figure = gradient_report(report_of(lambda d: d + 1, ()))
+    assert "not multiplied by the upstream gradient" in panels(figure)[1].get_title()
+    check_layout(figure)

@@ -227,9 +227,37 @@ def test_from_the_gpu(cupy_standin):
     ({"limit": 0}, "limit=0 ends the scale of weights"),
     ({"limit": np.nan}, "limit=nan ends the scale of weights"),
     ({"image": np.zeros((4, 5), np.uint8)}, "the image has shape (4, 5) and dtype uint8, expected (height, width, 3) uint8"),
+    ({"image": np.zeros((1, 4, 5, 3), np.uint8)}, "expected (height, width, 3) uint8; give one image of the batch"),
     ({"image": np.zeros((4, 5, 3))}, "and dtype float64, expected (height, width, 3) uint8"),
 ])
 def test_wrong_input_is_one_line(changes, message):
     with pytest.raises(ShapeError) as error:
         draw(**changes)
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_nothing_is_framed_where_all_weights_are_equal():
+    maps = attention(3, 6)
+    maps["A_t2v"][0, 1] = 1 / 6
+    figure, _ = draw(**maps)
+    assert [len(frames(above)) for (above, _), _ in panels(figure)] == [2, 0, 2]
+
+
+@pytest.mark.parametrize("side", [4, 7, 14])
+def test_a_frame_leaves_the_colour_of_its_cell(side):
+    image = photo()
+    image[:] = 255
+    figure, maps = draw(m=side * side, image=image, boxes=grid_boxes(side, side))
+    drawn, scale = pixels(figure), figure.axes[-1]._colorbar.norm
+    for (above, cells), _ in panels(figure):
+        best = cells.get_array().argmax()
+        x0, y0, x1, y1 = outline(maps["boxes"][best], image)
+        *colour, alpha = WEIGHTS(scale(cells.get_array()[best]))
+        expected = (1 - alpha) * 255 + alpha * 255 * np.array(colour)
+        np.testing.assert_allclose(colour_at(drawn, above, (x0 + x1) / 2, (y0 + y1) / 2), expected, atol=25)
+
+
+def test_forty_words():
+    figure, _ = draw([f"word{i}" for i in range(40)], m=196, boxes=grid_boxes(14, 14))
+    assert len(panels(figure)) == 40 and figure.get_size_inches()[0] < 14
+    check_layout(figure)

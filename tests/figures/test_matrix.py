@@ -161,6 +161,7 @@ def test_from_the_gpu(cupy_standin):
 @pytest.mark.parametrize(("arguments", "options", "message"), [
     ((np.ones((2, 3)), ["a"], ["x", "y", "z"]), {}, "A has 2 queries and 3 keys, but there are 1 and 3 labels"),
     ((np.full((1, 1), np.nan), ["a"], ["x"]), {}, "NaN"),
+    ((np.ones((0, 1)), [], ["x"]), {}, "A has shape (1, 0, 1): there is nothing to draw"),
     ((np.ones(3), ["a"], ["x"]), {}, "A has shape (3,), expected 2 axes"),
     ((np.ones((1, 1)), ["a"], ["x"]), {"limit": 0}, "limit=0 ends the scale"),
     ((np.ones((1, 1)), ["a"], ["x"]), {"key_mask": np.ones(2, bool)}, "key_mask"),
@@ -173,3 +174,15 @@ def test_wrong_input_is_told(arguments, options, message):
 def test_titles_are_counted():
     with pytest.raises(ShapeError, match="1 titles for 2 heads"):
         heads(weights(2, 3, 3), WORDS[:3], WORDS[:3], titles=["one"])
+
+
+@pytest.mark.parametrize("limit, end", [(0.3, "max"), (1.0, "neither"), (None, "neither")])
+def test_the_bar_tells_of_weights_beyond_its_end(limit, end):
+    A = np.array([[1 + 1e-7, 0.0]])                     # rounding is not beyond
+    assert attention_matrix(A, ["q"], ["a", "b"], limit=limit).axes[-1]._colorbar.extend == end
+
+
+def test_one_word_over_many_regions_is_no_line():
+    figure = attention_matrix(weights(1, 196), ["cat"], [str(j) for j in range(196)])
+    assert matrices(figure)[0].get_window_extent().height > 20
+    check_layout(figure)

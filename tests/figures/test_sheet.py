@@ -80,3 +80,30 @@ def test_nothing_found():
     for query in ("a dog", photo(0)):
         with pytest.raises(ShapeError, match="nothing was found: there is nothing to draw"):
             retrieval_sheet(query, [])
+
+
+def test_right_images_are_framed_and_no_others():
+    for rights in ([True, False, None], [False, False, False]):         # also where nothing right was found
+        figure = retrieval_sheet("a dog", [(photo(i), 0.5, right) for i, right in enumerate(rights)])
+        assert [len(ax.patches) for ax in figure.axes] == [int(right is True) for right in rights]
+        assert [ax.get_title()[:9] for ax in figure.axes] == ["1   0.500", "2   0.500", "3   0.500"]
+        check_layout(figure)
+    drawn = pixels(retrieval_sheet("a dog", [(np.full((60, 60, 3), 128, np.uint8), 0.5, right) for right in (True, False)]))
+    grey = drawn @ np.array([0.299, 0.587, 0.114])
+    middle = grey.shape[1] // 2
+    assert np.ptp(grey[-60, 11:middle - 20]) > 20 > np.ptp(grey[-60, middle + 20:-15])      # the frame is seen in grey print
+
+
+def test_a_long_score_has_room():
+    check_layout(retrieval_sheet("a dog", [(photo(0), score, False) for score in (-1e9, 1234.5678, float("nan"))] * 2))
+
+
+@pytest.mark.parametrize("query, result, message", [
+    ("a dog", "a cat", r"the image of result 1 has shape \(\) and dtype <U5, expected \(height, width, 3\) uint8"),
+    ("a dog", photo(0)[None], "the image of result 1 .* give one image of the batch"),
+    (photo(0)[None], "a cat", "the query has shape .* give one image of the batch"),
+    (photo(0), photo(1), "result 1 is a ndarray, expected a text: the query is an image"),
+])
+def test_what_is_wrong_is_named(query, result, message):
+    with pytest.raises(ShapeError, match=message):
+        retrieval_sheet(query, [(result, 0.5, None)])

@@ -104,6 +104,9 @@ def test_many_captions_fit_a_page_and_lose_their_names():
     ({"S": np.ones((2, 2)), "captions": ["a"]}, "1 captions for 2"),
     ({"S": np.ones((2, 2)), "images": ["a", "b", "c"]}, "3 images for 2"),
     ({"S": np.ones((3, 2, 2)), "titles": ["a"]}, "1 titles for 3"),
+    ({"S": np.ones((0, 2))}, "there is nothing to draw"),
+    ({"S": np.ones((1, 1)), "images": [np.zeros((1, 8, 8, 3), np.uint8)]},
+     r"images\[0\] has shape .*give one image of the batch"),
     ({"S": np.ones((2, 3)), "positives": np.eye(2, dtype=bool)}, "positives"),
 ])
 def test_wrong_input_is_told(arguments, message):
@@ -114,3 +117,31 @@ def test_wrong_input_is_told(arguments, message):
 def test_limits_that_are_the_wrong_way_round_are_told():
     with pytest.raises(ValueError, match="lower end"):
         similarity_matrix(np.ones((2, 2)), limits=(1, -1))
+
+
+def test_what_is_cut_stays_cut(chinese_font):
+    long = "a large black and white dog with a brown stick in its mouth " * 4
+    names = [f"{'a_very_long_file_name_' * 4}{i}.jpg" for i in range(3)]
+    figure = similarity_matrix(cosines(3, 3), captions=[long, "猫" * 60, "a cat"], images=names)
+    check_layout(figure)                                # also: within the figure, when it is drawn
+    ax = figure.axes[0]
+    shown = [label.get_text() for label in (*ax.get_yticklabels(), *ax.get_xticklabels())]
+    assert [text.endswith("…") for text in shown] == [True, True, False, True, True, True]
+    assert long.startswith(shown[0][:-1]) and shown[2] == "a cat" and {t.get_rotation() for t in ax.get_xticklabels()} == {60}
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 60), (2, 3)])
+def test_a_small_matrix_has_room_for_its_scale(shape):
+    figure = similarity_matrix(cosines(*shape))
+    assert figure.axes[-1].get_window_extent().height >= figure.dpi * 0.99
+    check_layout(figure)
+
+
+def test_frames_are_seen_however_small_the_cells():
+    figure = similarity_matrix(np.zeros((100, 100)), np.eye(100, dtype=bool))
+    ax = figure.axes[0]
+    assert min(patch.get_linewidth() for patch in ax.patches) >= 0.8
+    drawn = pixels(figure).astype(int)
+    row, column = (int(v) for v in (len(drawn) - 1 - ax.transData.transform((50, 50))[1], ax.transData.transform((50, 50))[0]))
+    near = drawn[row - 4:row + 5, column - 4:column + 5].reshape(-1, 3)
+    assert (near[:, 0] > near[:, 2] + 60).any(), "orange on blue"

@@ -1,21 +1,31 @@
-"""Writing a figure whole or not at all, texts as they are, and a scale that can be read in grey print."""
+"""Writing a figure whole or not at all, texts as they are, and colours for grey print and for the colour-blind."""
 
 from __future__ import annotations
 
 import warnings
+from itertools import combinations
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
 from attnretrieval.figures import save
-from attnretrieval.figures.style import DPI, WEIGHTS, fit, pale, plain
+from attnretrieval.figures.similarity import BLUES
+from attnretrieval.figures.style import BLUE, DPI, GREEN, GREY, ORANGE, RED, WEIGHTS, WEIGHTS_ON_WHITE, fit, pale, plain
+from attnretrieval.gradcheck.picture import COLOURS
 from attnretrieval.inputs.files import InputError
 from tests.figures.look import pixels
 
 LUMA = np.array([0.299, 0.587, 0.114])
+SEEN = {        # linear RGB as the colour-blind see it (Machado, Oliveira and Fernandes 2009, severity 1)
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+}
+XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 
 
 def figure_of(text: str = "a 猫", width: float = 3) -> Figure:
@@ -115,3 +125,25 @@ def test_more_weight_is_darker_on_every_picture():
     alpha = colors[:, 3]
     grey = (1 - alpha) * ground[..., :1].reshape(-1, 1) + alpha * 255 * (colors[:, :3] @ LUMA)
     assert (np.diff(grey, axis=1) < -0.8).all()         # by a grey level in 256, for every fiftieth of the scale
+
+
+def lab(colours: np.ndarray, eye: str) -> np.ndarray:
+    """CIELAB of colours (k, 3), of which equal distances look about equal, as this eye sees them."""
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    seen = (linear @ np.array(SEEN[eye]).T).clip(0, 1)
+    ratio = seen @ XYZ.T / XYZ.sum(axis=1)
+    f = np.where(ratio > 0.008856, np.cbrt(ratio), 7.787 * ratio + 16 / 116)
+    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
+
+
+@pytest.mark.parametrize("eye", SEEN)
+def test_the_colour_blind_tell_colours_apart(eye):
+    seen = lab(np.array([to_rgb(colour) for colour in (BLUE, ORANGE, GREEN, RED, GREY)]), eye)
+    assert min(np.linalg.norm(a - b) for a, b in combinations(seen, 2)) > 12
+
+
+@pytest.mark.parametrize("eye", SEEN)
+@pytest.mark.parametrize("scale", [WEIGHTS_ON_WHITE, BLUES, colormaps[COLOURS].reversed()], ids=lambda scale: scale.name)
+def test_every_scale_goes_one_way_for_the_colour_blind(scale, eye):
+    lightness = lab(scale(np.linspace(0, 1, 64))[:, :3], eye)[:, 0]
+    assert (np.diff(lightness) < 0.1).all() and lightness[0] - lightness[-1] > 60
