@@ -17,7 +17,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 DRIVER = shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium and its chromedriver are not both installed")
 
-PHONE = {"width": 420, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+PHONE = {"width": 420, "height": 900, "deviceScaleFactor": 1, "mobile": False}
 # What is wrong with a page once MathJax has done its work: TeX that it refused, formulas that it left, TeX outside of formulas,
 # a page that is wider than the window.
 LOOK = r"""
