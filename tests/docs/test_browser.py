@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium and 
 
 PHONE = {"width": 420, "height": 900, "deviceScaleFactor": 1, "mobile": False}
 # What is wrong with a page once MathJax has done its work: TeX that it refused, formulas that it left, TeX outside of formulas,
-# a page that is wider than the window.
+# a text that is wider than the window.
 LOOK = r"""
 const done = arguments[0];
 MathJax.startup.promise.then(() => {
@@ -31,8 +31,8 @@ MathJax.startup.promise.then(() => {
     const node = texts.currentNode, isCode = node.parentElement.closest("pre, code, mjx-container");
     if (!isCode && /\$|\\[(\[]|\\[a-z]{2}/.test(node.data)) raw.push(node.data);
   }
-  const {scrollWidth, clientWidth} = document.documentElement;
-  const wide = scrollWidth > clientWidth ? [`${scrollWidth} wide in a window of ${clientWidth}`] : [];
+  const {scrollWidth, clientWidth} = document.querySelector(".content");        // the theme lets it scroll, not the page
+  const wide = scrollWidth > clientWidth ? [`${scrollWidth} wide where ${clientWidth} are shown`] : [];
   done([...told("refused", refused), ...told("not rendered", left.map(node => node.textContent)),
         ...told("TeX in the text", raw), ...wide]);
 });
