@@ -55,4 +55,5 @@ def setup(app) -> None:
     app.connect("autodoc-skip-member", docstrings.skip)
     app.connect("doctree-read", doctrees.let_tags_stand)
     app.connect("doctree-read", doctrees.join_chinese_lines)
+    app.connect("doctree-read", doctrees.keep_marks_with_formulas)
     app.connect("build-finished", lambda app, error: error or mathjax.copy(Path(app.outdir) / "_static"))

@@ -6,6 +6,7 @@ import re
 
 from docutils import nodes
 
+CLOSES, OPENS = re.compile(r"[,.;:?!)\]”，。、；：？！）」]+"), re.compile(r"[(\[“（「]+$")
 CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
 
 
@@ -25,3 +26,17 @@ def join_chinese_lines(app, doctree: nodes.document) -> None:
         before, after = ("".join(node.astext() for node in side) for side in (line[:at], line[at + 1:]))
         if CHINESE.match(before[-1:]) and CHINESE.match(after[:1]):
             line_break.parent.remove(line_break)
+
+
+def keep_marks_with_formulas(app, doctree: nodes.document) -> None:
+    """A browser may break a line beside a formula, whatever stands there: keep its comma and its bracket on its line."""
+    for formula in list(doctree.findall(nodes.math)):
+        line, at = formula.parent, formula.parent.index(formula)
+        before, after = (line[i] if 0 <= i < len(line) and isinstance(line[i], nodes.Text) else "" for i in (at - 1, at + 1))
+        opens, closes = OPENS.search(before), CLOSES.match(after)
+        if opens or closes:
+            head, tail = (opens[0] if opens else ""), (closes[0] if closes else "")
+            kept = nodes.inline("", "", nodes.Text(head), formula.deepcopy(), nodes.Text(tail), classes=["kept"])
+            around = [nodes.Text(before[:len(before) - len(head)])] if before else []
+            around += [kept, *([nodes.Text(after[len(tail):])] if after else [])]
+            line[at - bool(before):at + 1 + bool(after)] = around

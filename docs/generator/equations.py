@@ -110,12 +110,25 @@ def _links(equation: str, language: str) -> list[str]:
         exercises.setdefault(sheet.link, []).append(f"`{name}`")
     test = f"tests/equations/test_{equation}.py"
     rows = {
-        say.lessons: ", ".join(lesson.link for lesson in lessons_of(equation, language)),
-        say.exercises: "; ".join(f"{link}: {', '.join(found)}" for link, found in exercises.items()),
+        say.lessons: say.comma.join(lesson.link for lesson in lessons_of(equation, language)),
+        say.exercises: "; ".join(f"{link}: {', '.join(found)}" for link, found in exercises.items())
+                       or say.no_exercise.format(name=chosen([equation]).popitem()[0]),
+        say.users: say.comma.join(_users(equation)),
         say.test: f"[{test}](../../../{test})",
         say.source: f"[attnretrieval/equations/{equation}.py](../../../attnretrieval/equations/{equation}.py)",
     }
-    return [f"## {say.more}", "", *(f"- **{key}**: {value or say.none}" for key, value in rows.items())]
+    return [f"## {say.more}", "", *(f"- **{key}**{say.colon}{value}" for key, value in rows.items() if value)]
+
+
+@cache
+def _users(equation: str) -> list[str]:
+    """Links to the files of the package that import an equation. The course, which checks it, and fast/ are left out."""
+    package = Path(attnretrieval.__file__).parent
+    imports = re.compile(rf"^from attnretrieval\.equations(\.{equation} import| import {equation}\b)", re.MULTILINE)
+    names = [path.relative_to(package).as_posix() for path in sorted(package.rglob("*.py"))
+             if imports.search(path.read_text(encoding="utf-8"))]
+    return [f"{{py:mod}}`{name} <attnretrieval.{name.removesuffix('.py').replace('/', '.')}>`" for name in names
+            if not name.startswith(("course/", "fast/"))]
 
 
 def index(language: str, derivations: dict[str, Path]) -> str:
@@ -129,6 +142,7 @@ def index(language: str, derivations: dict[str, Path]) -> str:
         every = [" ".join(formula.split()) for formula in DISPLAY.findall(text)]
         formulas = [formula for formula in every if re.search(TAG % name, formula)] or every[:1]
         shown = "\n    ".join(f"$${re.sub(TAG % name, '', formula).strip()}$$\n" for formula in formulas)
-        lines += [f"* - [{title}]({name}.md)", f"  - {shown}",
-                  "  - " + ", ".join(lesson.link for lesson in lessons_of(name, language))]
+        where = [lesson.link for lesson in lessons_of(name, language)] or [
+            say.no_lesson.format(files=say.comma.join(_users(name)))]
+        lines += [f"* - [{title}]({name}.md)", f"  - {shown}", "  - " + "\n\n    ".join(where)]
     return "\n".join([*lines, "```", "", "```{toctree}", ":hidden:", "", *derivations, "```", ""])

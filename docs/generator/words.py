@@ -32,7 +32,11 @@ class Words(NamedTuple):
     exercises: str
     test: str
     source: str
-    none: str
+    users: str
+    no_lesson: str              # {files}
+    no_exercise: str            # {name}
+    colon: str
+    comma: str
     course: str
     about_course: str
     api: str
@@ -72,7 +76,12 @@ attnretrieval gradcheck {equations} -v
     exercises="Exercises",
     test="Tests",
     source="Source",
-    none="none",
+    users="Used by",
+    no_lesson="in no lesson; used by {files}",
+    no_exercise="none in the course; to have a backward of your own graded: "
+                "`attnretrieval gradcheck --mine my.py:{name}_backward`",
+    colon=": ",
+    comma=", ",
     course="The course",
     about_course="The notebooks with their outputs, to be read here. To run them and to do the exercises: "
                  "`pip install -e \".[course]\" && jupyter lab notebooks/en`.",
@@ -110,7 +119,11 @@ attnretrieval gradcheck {equations} -v
     exercises="练习",
     test="测试",
     source="源代码",
-    none="无",
+    users="用在",
+    no_lesson="不在课里；用在 {files}",
+    no_exercise="课里没有；可以自己写反向，让机器批改：`attnretrieval gradcheck --mine my.py:{name}_backward`",
+    colon="：",
+    comma="、",
     course="课程",
     about_course="这里是带有输出的笔记本，可以直接阅读。要运行它们、做练习："
                  "`pip install -e \".[course]\" && jupyter lab notebooks/zh`。",
