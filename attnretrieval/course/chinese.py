@@ -16,9 +16,9 @@ import re
 FULL_WIDTH = {mark: chr(ord(mark) + 0xFEE0) for mark in ",:;?!()"}      # Unicode keeps both forms at this distance
 KEPT = re.compile(r"```.*?```|\$\$.*?\$\$|\$[^$]+\$|`[^`\n]+`|[A-Za-z_]\[[^\]\n]*\]|\]\([^()\s]*\)|https?://[^\s()]+",
                   re.DOTALL)
-INLINE, BLOCK = 0xE000, 0xF000                          # private characters that stand for what is kept
+INLINE, INDEX, BLOCK = 0xE000, 0xE800, 0xF000           # private characters that stand for what is kept
 HAN = r"\u3000-\u303f\u4e00-\u9fff\uff00-\uffef\u201c\u201d"
-WIDE = rf"[{HAN}{chr(INLINE)}-{chr(BLOCK - 1)}]"
+WIDE = rf"[{HAN}{chr(INLINE)}-{chr(INDEX - 1)}]"
 MARK = re.compile(rf"""(?:(?<={WIDE})|(?<={WIDE}\*)|(?<={WIDE}\*\*))[,:;?!]     # after Chinese, or after bold Chinese
                     | [,:;?!](?=\**{WIDE}|$)                                 # before it, or at the end of a line
                     | (?<!\d)[,:;?!](?=[\w*]) | [,:;?!](?=[^\W\d])           # a Latin phrase has a space after it
@@ -37,14 +37,15 @@ def typeset(markdown: str) -> str:
 
     def keep(match: re.Match) -> str:
         kept.append(match[0])
-        return chr((BLOCK if match[0].startswith(("$$", "```")) else INLINE) + len(kept) - 1)
+        block, index = match[0].startswith(("$$", "```")), re.match(r"[A-Za-z_]\[", match[0])
+        return chr((BLOCK if block else INDEX if index else INLINE) + len(kept) - 1)
 
     text = KEPT.sub(keep, markdown)
     text = PARENTHESES.sub(_parentheses, text)
     text = MARK.sub(lambda match: FULL_WIDTH[match[0]], text)
     text = _joined(SPACE_AFTER.sub("", text))
     text = EMPHASIS.sub(lambda match: f"**{match[1]}**" if CHARACTERS.search(match[1]) else match[0], text)
-    return re.sub(rf"[{chr(INLINE)}-\uf8ff]", lambda match: kept[ord(match[0]) & 0xFFF], text)
+    return re.sub(rf"[{chr(INLINE)}-\uf8ff]", lambda match: kept[ord(match[0]) & 0x7FF], text)
 
 
 def _parentheses(match: re.Match) -> str:

@@ -65,7 +65,7 @@ def hint(name: str, language: str | None = None) -> Shown:
     tried.hints = min(tried.hints + 1, len(hints))
     both = hints[tried.hints - 1]
     count = f"{tried.hints}/{len(hints)}"
-    titles = (f"{name}, hint {count}", f"{name},提示 {count}")
+    titles = (f"{name}, hint {count}", f"{name}，提示 {count}")
     chosen = [language] if language else list(LANGUAGES)
     told = [(titles[LANGUAGES[one]], both[LANGUAGES[one]]) for one in chosen]
     page = "".join(f'<p style="margin:4px 0"><b>{html.escape(title)}</b><br>{html.escape(words)}</p>' for title, words in told)
@@ -82,7 +82,7 @@ def progress() -> Shown:
         names = [name for name, exercise in EXERCISES.items() if exercise.lesson == lesson]
         solved = sum(session.of(name).solved for name in names)
         lines.append(f"lesson {lesson}: {solved} of {len(names)} solved")
-        rows.append(f'<tr><th colspan="4" style="text-align:left">lesson {lesson} · 第 {lesson} 课: '
+        rows.append(f'<tr><th colspan="4" style="text-align:left">lesson {lesson} · 第 {lesson} 课：'
                     f"{solved} / {len(names)}</th></tr>")
         for name in names:
             tried = session.of(name)

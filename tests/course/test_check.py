@@ -112,7 +112,7 @@ def test_hints_come_one_by_one_in_both_languages() -> None:
     first, second = hint("rerank"), hint("rerank")
     assert "hint 1/3" in str(first) and "提示 1/3" in str(first) and "hint 2/3" in str(second)
     assert "hint 3/3" in str(hint("rerank", "en")) and "提示" not in str(hint("rerank", "en"))
-    assert str(hint("rerank", "zh")).startswith("rerank,提示 3/3")     # the last one again
+    assert str(hint("rerank", "zh")).startswith("rerank，提示 3/3")     # the last one again
     assert "&quot;stable&quot;" in second._repr_html_()
     with pytest.raises(ValueError, match="language"):
         hint("rerank", "de")
@@ -126,7 +126,7 @@ def test_progress_counts_by_lesson() -> None:
     text, page = str(progress()), progress()._repr_html_()
     assert "lesson 5: 1 of 5 solved" in text and "lesson 2: 0 of 6 solved" in text
     assert "✓ rerank" in text and "2 checks, 0 hints" in text and "… softmax " in text and "1 check, 1 hint" in text
-    assert page.startswith("<table>") and "第 5 课: 1 / 5" in page
+    assert page.startswith("<table>") and "第 5 课：1 / 5" in page
 
 
 def test_the_import_is_light() -> None:

@@ -23,7 +23,8 @@ def test_marks_beside_chinese_are_full_width(typed):
 @pytest.mark.parametrize("kept", (
     "a cat, a dog", "1,000 幅图", "`f(a, b)` 里", "$f(x, y)$ 里", "$$f(x), \\text{(沿图像)}$$",
     "看[练习](1_exercises.ipynb)里", "见 https://example.org/a?b:c 里", "标着 (1)、(2) 的那一行",
-    "| (3) $Y = A V$ | 乘积 |", "名次 (0, 1)。", "取 X[i, :n] 的前 n 行", "```\n词, (词)\n```"))
+    "| (3) $Y = A V$ | 乘积 |", "名次 (0, 1)。", "取 X[i, :n] 的前 n 行",
+    "用 np.maximum(0, S[c] - S[c, i]) 求", "```\n词, (词)\n```"))
 def test_formulas_code_links_labels_and_latin_phrases_are_kept(kept):
     assert typeset(kept) == kept
 

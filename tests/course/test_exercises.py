@@ -98,6 +98,6 @@ def test_the_same_seed_is_the_same_check() -> None:
 
 def test_a_fault_of_the_checker_is_told_in_chinese_too() -> None:
     answer = str(check("attention_backward", wrong("attention_backward", " / np.sqrt(Q.shape[-1])", ""), seed=0))
-    assert "d_Q, d_K: scaled" in answer and "d_Q、d_K:差一个常数倍" in answer
+    assert "d_Q, d_K: scaled" in answer and "d_Q、d_K：差一个常数倍" in answer
     assert in_chinese("swapped with d_K") == "与 d_K 对调了" and in_chinese("nobody knows") == "nobody knows"
     assert headline({"d_Q": "unexplained"}) is None

@@ -59,7 +59,7 @@ def test_other_errors_speak_for_themselves() -> None:
 
 def test_an_error_is_told_in_words_before_it_is_quoted() -> None:
     text = str(check("attention_scores", lambda Q, K: Q @ K, seed=0))
-    assert text.index("is a transpose missing?") < text.index("是否少了转置?") < text.index("matmul:")
+    assert text.index("is a transpose missing?") < text.index("是否少了转置？") < text.index("matmul:")
 
 
 def test_what_is_no_fault_of_the_algebra_is_not_told() -> None:
@@ -102,8 +102,8 @@ def test_one_line_for_a_table() -> None:
 
 @pytest.mark.parametrize("code, chinese", [
     ("sign of the row term of softmax", "softmax 每行的那一项的符号反了"),
-    ("right pairs of text to image missing", "少了一项:由文找图的正确的对"),
-    ("masked tokens let in", "混进了不该有的部分:被遮的词元"),
+    ("right pairs of text to image missing", "少了一项：由文找图的正确的对"),
+    ("masked tokens let in", "混进了不该有的部分：被遮的词元"),
     ("W permuted", "W 的次序乱了"),
 ])
 def test_faults_in_chinese(code: str, chinese: str) -> None:

@@ -24,7 +24,7 @@ from attnretrieval.gradcheck import STYLE, Report, Row
 from attnretrieval.gradcheck.calls import Broken, call_backward
 
 Cases = Callable[[Draw], Iterator[tuple]]       # label, inputs, and options where there are some
-NOT_FINITE = ("it overflows or divides by 0: not every value is finite", "溢出或除以了 0:有的值不是有限数")
+NOT_FINITE = ("it overflows or divides by 0: not every value is finite", "溢出或除以了 0：有的值不是有限数")
 ROUNDED = "rounded to float32"
 TOLD = 3                    # problems of one gradient that are told: the value, the diagnosis, and a rule that it breaks
 

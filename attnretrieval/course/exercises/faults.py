@@ -55,7 +55,7 @@ ZH = {
     "not linear in the upstream gradient": "与上游梯度不成线性关系",
     "not multiplied by the upstream gradient": "没有乘上游梯度",
     "not 0 where the mask is False": "被遮处的梯度不为 0",
-    "rounded to float32": "变成了 float32,丢了位数",
+    "rounded to float32": "变成了 float32，丢了位数",
     "row term missing": "每行少了把各元素联系起来的那一项",
     "direct use missing": "少了直接的那一条路径",
     "mask of the positive let in": "把正确的一对也算作错误的了",
@@ -65,7 +65,7 @@ ZH = {
     "sign of the gate": "门反了",
     "gate missing": "少了经过门的那条路径",
     "context missing": "少了上下文 C 那一项",
-    "tanh for σ": "用了 tanh,应为 σ",
+    "tanh for σ": "用了 tanh，应为 σ",
 }
 PATTERNS = {
     r"swapped with (.+)": "与 {} 对调了",
@@ -77,8 +77,8 @@ PATTERNS = {
     r"(.+) permuted": "{} 的次序乱了",
     r"(.+) left out": "漏了 {}",
     r"(.+) for (.+)": "该用 {1} 处用了 {0}",
-    r"(.+) let in": "混进了不该有的部分:{}",
-    r"(.+) missing": "少了一项:{}",
+    r"(.+) let in": "混进了不该有的部分：{}",
+    r"(.+) missing": "少了一项：{}",
 }
 # what the patterns above are of
 PARTS = {
@@ -111,7 +111,7 @@ def in_chinese(code: str) -> str:
 
 
 def _part(words: str) -> str:
-    """"the right pairs of text to image" → 由文找图的正确的对; what has no translation stays."""
+    """"the right pairs of text to image" → 由文找图的正确的对；what has no translation stays."""
     words = words.removeprefix("the ")
     names = [words] if words in PARTS else words.split(" of ")
     return "的".join(PARTS.get(name, name) for name in reversed(names))
@@ -126,4 +126,4 @@ def headline(faults: dict[str, str]) -> Both | None:
     if not named:
         return None
     return ("; ".join(f"{', '.join(names)}: {code}" for code, names in named.items()),
-            ";".join(f"{'、'.join(names)}:{in_chinese(code)}" for code, names in named.items()).replace(OUTPUT, "输出"))
+            "；".join(f"{'、'.join(names)}：{in_chinese(code)}" for code, names in named.items()).replace(OUTPUT, "输出"))

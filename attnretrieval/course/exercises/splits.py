@@ -38,15 +38,15 @@ def check_split(split: Callable, rng: np.random.Generator) -> Iterator[Finding]:
         yield finding
 
 
-IMAGES = ("these are numbers of images; return numbers of captions", "返回的是图像编号,应返回描述编号")
+IMAGES = ("these are numbers of images; return numbers of captions", "返回的是图像编号，应返回描述编号")
 
 
 def _no_numbers(part: Array) -> Both | None:
     if part.dtype.kind == "b":
-        return "this is a mask; np.flatnonzero(mask) gives the numbers", "这是掩码,np.flatnonzero(mask) 才给出编号"
+        return "this is a mask; np.flatnonzero(mask) gives the numbers", "这是掩码，np.flatnonzero(mask) 才给出编号"
     if part.ndim == 2 and len(part) == 1:
         return ("np.where gives a tuple; its entry [0] holds the numbers, as does np.flatnonzero",
-                "np.where 给出的是元组,编号在它的 [0] 里,也可以用 np.flatnonzero")
+                "np.where 给出的是元组，编号在它的 [0] 里，也可以用 np.flatnonzero")
     return None
 
 
@@ -69,7 +69,7 @@ def _wrong_split(answer: object, image_of: Array, test_images: int) -> tuple[str
     if both:
         return f"image {both[0]} is in train and in test, as are {len(both) - 1} more", (
             "an image is in both parts: the test would ask what was learnt by heart; draw images, not captions",
-            "同一图像出现在两部分:测试会考到背过的内容;应抽图像,而不是抽描述")
+            "同一图像出现在两部分：测试会考到背过的内容；应抽图像，而不是抽描述")
     counts = np.bincount(everything, minlength=len(image_of))
     if counts.max() > 1:
         return f"caption {counts.argmax()} is there {counts.max()} times", ("a caption is used twice", "有描述被用了两次")
@@ -82,8 +82,8 @@ def _wrong_split(answer: object, image_of: Array, test_images: int) -> tuple[str
             named = "train and test are exchanged", "train 与 test 颠倒了"
         elif len(images[1]) < test_images:
             named = ("an image was drawn twice: draw from np.unique(image_of), with replace=False",
-                     "有图像抽到了两次:应从 np.unique(image_of) 里抽,并写 replace=False")
+                     "有图像抽到了两次：应从 np.unique(image_of) 里抽，并写 replace=False")
         else:
-            named = "test_images counts images, not captions", "test_images 数的是图像,不是描述"
+            named = "test_images counts images, not captions", "test_images 数的是图像，不是描述"
         return f"the test part holds {len(images[1])} images, expected {test_images}", named
     return "", None
