@@ -1,6 +1,7 @@
 """The scores of many pairs at once: every text with every image, and lists of pairs, each in the form that suits the model.
 
     token_cosine   fast/pairs_token_cosine.py     token cosines, without any context
+    mean           fast/pairs_mean.py             add with mean pooling and long vectors, from dot products of tokens
     fused          fast/pairs_fused.py            fused vectors, without padding, everything of one item computed once;
                    fast/pairs_gate_list.py        the same for a list of pairs by a gate
     plain          here                           the plain equations of model.py, block by block
@@ -20,7 +21,7 @@ from attnretrieval.backend import Array, module_of
 from attnretrieval.blocks import blocks, spans
 from attnretrieval.equations.cosine import CosineCache, cosine_similarity, cosine_similarity_backward
 from attnretrieval.equations.token_cosine import token_cosine
-from attnretrieval.fast import pairs_fused, pairs_gate_list, pairs_token_cosine
+from attnretrieval.fast import pairs_fused, pairs_gate_list, pairs_mean, pairs_token_cosine
 from attnretrieval.fast.pairs_blocks import Kind, pair_scores, scores, scores_backward
 from attnretrieval.shapes import ShapeError
 
@@ -165,6 +166,7 @@ def _of_kind(serves: Callable[[Model], bool], kind: Kind) -> Form:
 
 FORMS = {
     "token_cosine": _of_kind(pairs_token_cosine.serves, pairs_token_cosine.TOKEN_COSINE),
+    "mean": _of_kind(pairs_mean.serves, pairs_mean.MEAN)._replace(pairs=fused_pairs),
     "fused": _of_kind(pairs_fused.serves, pairs_fused.FUSED)._replace(pairs=fused_pairs),
     "plain": Form(lambda model: True, plain_scores, plain_scores_backward, plain_pairs),
 }

@@ -3,10 +3,10 @@
     H (N, n, d), mask (N, n)   →   tokens (R, d)                R real tokens, no padding: it never enters a product
     item a                     →   tokens[segment a]            may be empty
 
-What concerns the items of a group is a product with one of two matrices of the group, whatever the lengths:
+What concerns the items of a group is a product with a matrix of the group, whatever the lengths:
 
     E @ member       (..., R) → (..., a)      sums over the tokens of each item
-    X @ member.T     (..., a) → (..., R)      gives each token the value of its item
+    X @ member_T     (..., a) → (..., R)      gives each token the value of its item
     mean @ F         (R, d) → (a, d)          the mean over the tokens of each item
 """
 
@@ -29,8 +29,9 @@ class Group(NamedTuple):
     segments: tuple[slice, ...]     # of each item, among the tokens of the group
     owner: Array                    # (R,) the item of each token, counted in the group
     member: Array                   # (R, a) 1 where the token belongs to the item, else 0
+    member_T: Array                 # (a, R) its transpose, with rows in one piece: faster to multiply with
     share: Array                    # (a, 1) 1 / number of tokens of the item
-    mean: Array                     # (a, R) share · memberᵀ
+    mean: Array                     # (a, R) share · member_T
 
 
 class BlockSide(NamedTuple):
@@ -116,12 +117,10 @@ def _group(items: slice | np.ndarray, tokens: slice | Array, lengths: np.ndarray
     xp, dtype = module_of(like), like.dtype
     segments = segments_of(lengths)
     owner = np.repeat(np.arange(len(lengths)), lengths)
-    of_item = np.zeros((len(lengths), len(owner)), dtype)              # memberᵀ
-    for row, segment in zip(of_item, segments, strict=True):
-        row[segment] = 1
+    member_T = (np.arange(len(lengths))[:, None] == owner).astype(dtype)
     share = (1 / np.maximum(lengths, 1)[:, None]).astype(dtype)
-    member, mean = np.ascontiguousarray(of_item.T), share * of_item
-    return Group(items, tokens, segments, *(xp.asarray(x) for x in (owner, member, share, mean)))
+    member, mean = np.ascontiguousarray(member_T.T), share * member_T
+    return Group(items, tokens, segments, *(xp.asarray(x) for x in (owner, member, member_T, share, mean)))
 
 
 def is_safe(S: Array) -> bool:
@@ -145,11 +144,11 @@ def softmax_in_items(S: Array, group: Group, E: Array | None = None) -> Array:
         return A
     Z = E @ group.member
     Z += Z == 0                                                        # an item without tokens
-    return E * ((1 / Z) @ group.member.T)
+    return E * ((1 / Z) @ group.member_T)
 
 
 def softmax_in_items_backward(d_A: Array, A: Array, group: Group) -> Array:
     """d_S (..., R) = A ∘ (d_A - Σ over the item of d_A ∘ A)."""
     d_S = d_A * A
-    d_S -= A * ((d_S @ group.member) @ group.member.T)
+    d_S -= A * ((d_S @ group.member) @ group.member_T)
     return d_S

@@ -17,6 +17,7 @@ MODELS = {
        for fusion in ("add", "concat", "gate") for pooling in ("mean", "max", "attention")},
     **{f"token cosine, {logits}": ("token_cosine", {"paired_score": "token_cosine", "cross_logits": logits})
        for logits in ("dot", "cosine")},
+    "add, mean, dot": ("mean", {}),
 }
 
 

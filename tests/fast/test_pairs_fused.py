@@ -118,4 +118,4 @@ def test_which_form_serves_which_model():
         model = make_model(rng, 4, **options)
         assert form_of(model) == name
         assert form_of(Model(model.config, model.parameters, fast=False)) == "plain"
-    assert list(all_pairs.FORMS) == ["token_cosine", "fused", "plain"]
+    assert list(all_pairs.FORMS) == ["token_cosine", "mean", "fused", "plain"]

@@ -41,11 +41,12 @@ def test_groups_cover_all_items_in_order(count):
     assert np.concatenate([np.arange(6)[group.tokens] for group in found]).tolist() == list(range(6))
     for group in found:
         here = tokens[group.tokens]
+        np.testing.assert_array_equal(group.member, group.member_T.T)
         for a, item in enumerate(np.arange(4)[group.items]):
             mine = H[item][MASK[item]]
             np.testing.assert_array_equal(here[group.segments[a]], mine)
             np.testing.assert_array_equal(here[group.owner == a], mine)
-            np.testing.assert_allclose(group.member.T[a] @ here, mine.sum(axis=0))
+            np.testing.assert_allclose(group.member_T[a] @ here, mine.sum(axis=0))
             np.testing.assert_allclose(group.mean[a] @ here, mine.mean(axis=0) if len(mine) else [0])
 
 
