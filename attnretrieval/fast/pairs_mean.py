@@ -18,8 +18,9 @@ pays where d is large: where a group (pairs_blocks.py) has no more tokens than a
 are one matrix, 0 where tokens are of different items; α (a, R_v) and β (R_t, b) are those of all its pairs.
 
 Rounding: (2) and (3) lose digits where their terms cancel, g ≈ 0; they are not taken for less than can be told from 0. Scores
-are as exact as those from vectors. The gradient is a small difference where all s are nearly 1: in float32 its error is 5e-5 of
-it at 1 - s = 1e-4 (1e-5 from vectors), 2e-3 at 1e-6 (5e-4), and below that, where a float32 cannot tell s from 1, both are noise.
+are as exact as those from vectors. The gradient is a small difference where all s are nearly 1: in float32 its error is 5e-5
+of it at 1 - s = 1e-4 (1e-5 from vectors) and 2e-3 at 1e-6 (5e-4); below that, where a float32 cannot tell s from 1, both are
+noise.
 """
 
 from __future__ import annotations
