@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -101,5 +102,5 @@ def did_you_mean(value: Any, choices: Iterable[Any]) -> str:
 
 def check_range(name: str, value: float, least: float, below: float = math.inf) -> None:
     """`value` is a number from `least` on and smaller than `below`."""
-    if not least <= value < below:
+    if not (isinstance(value, Real) and least <= value < below):
         raise ValueError(f"{name}={value!r} is not a number from {least}" + ("" if below == math.inf else f" to below {below}"))

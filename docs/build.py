@@ -88,7 +88,7 @@ def main() -> int:
         sites = [pool.submit(build, language, tuple(set(languages) - {language}), arguments.out) for language in languages]
         try:
             right = all([site.result() for site in sites])
-        except PageError as error:
+        except (PageError, OSError) as error:       # OSError: of a folder that cannot be written
             print(error, file=sys.stderr)
             return 1
     for language in languages:

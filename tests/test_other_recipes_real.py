@@ -27,7 +27,7 @@ def calls(mutant: Mutant):
 
 def by_torch(call: Call, fast_mode: bool) -> bool:
     """`torch.autograd.gradcheck` on a Function that holds the hand-written pair."""
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason='needs torch: pip install "attnretrieval[oracle]"')
 
     class Equation(torch.autograd.Function):
         @staticmethod
@@ -83,7 +83,7 @@ class TorchDraws:
     """The vectors that gradcheck draws, in the order in which it draws them."""
 
     def __init__(self) -> None:
-        torch = pytest.importorskip("torch")
+        torch = pytest.importorskip("torch", reason='needs torch: pip install "attnretrieval[oracle]"')
         generator = torch.Generator()
         self.draw = lambda n: torch.rand(n, generator=generator).double().numpy()
 

@@ -45,7 +45,8 @@ def similarity_matrix(S: Any, positives: Any = None, captions: Sequence[str] | N
     scale, which all matrices share; those of a cosine if not given, so that two figures can be compared.
     """
     S = to_host(S)
-    S = S[None] if getattr(S, "ndim", 0) == 2 else S
+    check_array("S", S, min_ndim=2)
+    S = S[None] if S.ndim == 2 else S
     check_array("S", S, ndim=3)
     check_finite("S", S)
     check_some("S", S)

@@ -53,7 +53,7 @@ class Gallery:
     texts: Encoded | None
     captions: list[str]
     image_of: np.ndarray | None
-    keep_mib: int = 256             # memory for what reranks by a gate compute of images, and as much again for texts; 0 = none
+    keep_mib: float = 256           # memory for what reranks by a gate compute of images, and as much again for texts; 0 = none
 
     @property
     def model_file(self) -> Path:
@@ -71,11 +71,11 @@ class Gallery:
     @cached_property
     def image_products(self) -> KeptProducts:
         """Filled by reranks; empty while the model has no gate."""
-        return KeptProducts("v", self.keep_mib << 20)
+        return KeptProducts("v", int(self.keep_mib * 2**20))
 
     @cached_property
     def text_products(self) -> KeptProducts:
-        return KeptProducts("t", self.keep_mib << 20)
+        return KeptProducts("t", int(self.keep_mib * 2**20))
 
 
 def write_gallery(
@@ -131,7 +131,7 @@ def write_gallery(
         _write_json(folder / "manifest.json", manifest)
 
 
-def open_gallery(path: str | Path, keep_mib: int = 256) -> Gallery:
+def open_gallery(path: str | Path, keep_mib: float = 256) -> Gallery:
     """The gallery at `path`. Checks that every file is there with its full size; reads no array.
 
     `keep_mib`: how much memory reranks by a gate may keep of what they compute of an item (kept_products.py), a side.

@@ -22,7 +22,7 @@ def gradients_of_ours(task: str) -> tuple[float, dict[str, np.ndarray]]:
 @pytest.mark.parametrize("form", ["textbook", "algebra", "checkpointed", "checkpointed, lean"])
 @pytest.mark.parametrize("task", TASKS)
 def test_torch_agrees(task, form):
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason='needs torch: pip install "attnretrieval[oracle]"')
     from tests.benchmarks.torch_step import Step
 
     assert disagreement(gradients_of_ours(task), Step("tiny", task, ITEMS, form, "float64").gradients()) == ""

