@@ -111,7 +111,7 @@ def in_chinese(code: str) -> str:
 
 
 def _part(words: str) -> str:
-    """"the right pairs of text to image" → 由文找图的正确的对；what has no translation stays."""
+    """"the right pairs of text to image" → 由文找图的正确的对; what has no translation stays."""
     words = words.removeprefix("the ")
     names = [words] if words in PARTS else words.split(" of ")
     return "的".join(PARTS.get(name, name) for name in reversed(names))

@@ -14,11 +14,11 @@ WORDS: tuple[tuple[str, str, str], ...] = (
      "A @ B 中，A 的最后一个轴（这里是 {1}）与 B 的倒数第二个轴（这里是 {0}）必须相等：是否少了转置？"),
     (r"operands could not be broadcast together with remapped shapes.*",
      "in A @ B the axes in front of the last two must be equal, or 1: .T turns all axes round, .swapaxes(-1, -2) the last two",
-     "A @ B 中，最后两个轴之前的轴必须相等，或为 1:.T 颠倒所有轴，.swapaxes(-1, -2) 只对调最后两个"),
+     "A @ B 中，最后两个轴之前的轴必须相等，或为 1：.T 颠倒所有轴，.swapaxes(-1, -2) 只对调最后两个"),
     (r"operands could not be broadcast together with shapes.*",
      "axes are matched from the last one: each pair must be equal, or one of them 1; [..., None] adds an axis of 1, and "
      "keepdims=True keeps one",
-     "各轴从最后一个对起：每一对必须相等，或其中之一为 1;[..., None] 添一个大小为 1 的轴，keepdims=True 保留它"),
+     "各轴从最后一个对起：每一对必须相等，或其中之一为 1；[..., None] 添一个大小为 1 的轴，keepdims=True 保留它"),
     (r"axis (-?\d+) is out of bounds for array of dimension (\d+)",
      "the array has no axis {0}, here its number of axes is {1}: count from the last, axis=-1, whatever stands in front",
      "这里数组只有 {1} 个轴：从最后一个数起（axis=-1），前面有几个轴都行"),
