@@ -156,4 +156,5 @@ def numbers(grads: dict[str, Array | None]) -> dict[str, Array | None]:
 def relative(actual: Array, expected: Array, floor: float = 0.0) -> float:
     """The norm-wise relative error; nan where a value is not finite."""
     size = max(np.linalg.norm(actual), np.linalg.norm(expected), floor)
-    return float(np.linalg.norm(actual - expected) / size) if size != 0 else 0.0
+    with np.errstate(invalid="ignore"):     # ∞ - ∞ and ∞ / ∞ are the nan that is meant
+        return float(np.linalg.norm(actual - expected) / size) if size != 0 else 0.0
