@@ -23,6 +23,7 @@ from attnretrieval.equations.cosine import CosineCache, cosine_similarity, cosin
 from attnretrieval.equations.token_cosine import token_cosine
 from attnretrieval.fast import pairs_fused, pairs_gate_list, pairs_mean, pairs_token_cosine
 from attnretrieval.fast.pairs_blocks import Kind, pair_scores, scores, scores_backward
+from attnretrieval.fast.pairs_gate_items import Source
 from attnretrieval.shapes import ShapeError
 
 if TYPE_CHECKING:
@@ -95,17 +96,18 @@ def score_matrix_backward(model: Model, d_S: Array, cache: ScoreMatrixCache, gra
 
 def score_pairs(
     model: Model, texts: Encoded, images: Encoded, t_index: Array, v_index: Array,
-    products: dict[str, list[Array]] | None = None,
+    kept: dict[str, Source] | None = None,
 ) -> Array:
     """s(t, v) of texts[t_index[p]] with images[v_index[p]], for a list of P pairs: (P,).
 
-    `products`: by side, "t" or "v", what a gate needs of all its items, where a caller kept that (fast/pairs_gate_list.py).
+    `kept`: by side, "t" or "v", where a caller keeps what a gate needs of an item (fast/pairs_gate_items.py). H of that side
+    may then be None.
     """
-    xp = module_of(texts.H, images.H)
+    xp = module_of(texts.g, images.g)
     t_index, v_index = xp.asarray(t_index), xp.asarray(v_index)
     if t_index.shape != v_index.shape or t_index.ndim != 1:
         raise ShapeError(f"t_index {t_index.shape} and v_index {v_index.shape} must be two lists of one length")
-    given = {} if products is None else {"products": products}
+    given = {"kept": kept} if kept else {}
     s = FORMS[form_of(model)].pairs(model, texts, images, t_index, v_index, **given)
     if model.config.alone_weight:
         for here in spans(len(s), PAIRS):
@@ -154,10 +156,13 @@ def _each_with_all(texts: Encoded) -> Encoded:
     return type(texts)(*(x[:, None] for x in texts))
 
 
-def fused_pairs(model: Model, *pairs: Any, **given: Any) -> Array:
+def fused_pairs(
+    model: Model, texts: Encoded, images: Encoded, t_index: Array, v_index: Array, kept: dict[str, Source] | None = None
+) -> Array:
     """A gate has a form of its own for lists."""
-    kind = pairs_gate_list.GATED if model.config.fusion == "gate" else pairs_fused.FUSED
-    return pair_scores(kind, model, *pairs, **given)
+    if model.config.fusion == "gate":
+        return pairs_gate_list.gate_pairs(model, texts, images, t_index, v_index, kept)
+    return pair_scores(pairs_fused.FUSED, model, texts, images, t_index, v_index)
 
 
 def _of_kind(serves: Callable[[Model], bool], kind: Kind) -> Form:

@@ -31,6 +31,7 @@ from attnretrieval.equations.fusion import FUSIONS
 from attnretrieval.equations.pooling import POOLINGS, pool_weights, pool_weights_backward
 from attnretrieval.equations.token_cosine import token_cosine, token_cosine_backward
 from attnretrieval.fast.memory import keep_freed_memory
+from attnretrieval.fast.pairs_gate_items import Source
 from attnretrieval.fast.steps import fast_chain
 from attnretrieval.parameters import Parameters
 from attnretrieval.shapes import ShapeError, check_array, check_finite, check_mask, check_same_size
@@ -225,10 +226,10 @@ class Model:
         return all_pairs.score_matrix(self, texts, images)
 
     def score_pairs(
-        self, texts: Encoded, images: Encoded, t_index: Array, v_index: Array, products: dict[str, list[Array]] | None = None
+        self, texts: Encoded, images: Encoded, t_index: Array, v_index: Array, kept: dict[str, Source] | None = None
     ) -> Array:
-        """s(t, v) of texts[t_index[p]] with images[v_index[p]]: (P,). `products`: from retrieval/kept_products.py."""
-        return all_pairs.score_pairs(self, texts, images, t_index, v_index, products)
+        """s(t, v) of texts[t_index[p]] with images[v_index[p]]: (P,). `kept`: from retrieval/kept_products.py."""
+        return all_pairs.score_pairs(self, texts, images, t_index, v_index, kept)
 
     # ---- fusion and pooling by name ----------------------------------------------------------------------------------
 

@@ -53,13 +53,6 @@ class Kind(NamedTuple):
     keeps: Callable[..., int]       # (model) → bytes: attention that takes more is computed again in the backward
 
 
-class Listed(NamedTuple):
-    """What `pair_scores` uses of a kind; of the same names there."""
-
-    prepare: Callable[..., Side]    # as above, and what the caller of `pair_scores` hands on
-    score: Callable[..., Any]
-
-
 class Block(NamedTuple):
     t: Group
     v: Group
@@ -87,7 +80,7 @@ def scores(
         blocks = []
         for group_t, group_v in pairs[here]:
             of_t, of_v = t.whole.of(group_t), v.whole.of(group_v)
-            A = pair_attention(of_t.tokens, of_v.tokens, group_t, group_v, _scales(model))     # (1)
+            A = pair_attention(of_t.tokens, of_v.tokens, group_t, group_v, scales_of(model))     # (1)
             s, kept = kind.score(model, A, of_t, of_v)                                         # (2)
             S[group_t.items, group_v.items] = s
             if keep:
@@ -103,7 +96,7 @@ def scores_backward(
 ) -> tuple[Array, Array]:
     """d_H of the texts and of the images; adds the parameters' gradients to `gradient`."""
     t, v, blocks = cache
-    scales = _scales(model)
+    scales = scales_of(model)
 
     def work(here: slice) -> tuple[Any, Any, Array]:
         d_t, d_v = t.whole.zeros(), v.whole.zeros()
@@ -131,15 +124,15 @@ def scores_backward(
 
 
 def pair_scores(
-    kind: Kind | Listed, model: Model, texts: Encoded, images: Encoded, t_index: Array, v_index: Array, **given: Any
+    kind: Kind, model: Model, texts: Encoded, images: Encoded, t_index: Array, v_index: Array
 ) -> Array:
-    """s (P,) of a list of pairs: those of one text, or of one image, are scored together. `given`: for `kind.prepare`."""
+    """s (P,) of a list of pairs: those of one text, or of one image, are scored together."""
     xp = module_of(texts.H)
     like = xp.empty(0, texts.H.dtype)
     s = np.empty(len(t_index), texts.H.dtype)
     t_index, v_index = to_host(t_index), to_host(v_index)
     by_text = len(np.unique(t_index)) <= len(np.unique(v_index))
-    t, v = kind.prepare(model, "t", texts, by_text, **given), kind.prepare(model, "v", images, not by_text, **given)
+    t, v = kind.prepare(model, "t", texts, by_text), kind.prepare(model, "v", images, not by_text)
     one, many, of_one, of_many = (t, v, t_index, v_index) if by_text else (v, t, v_index, t_index)
     size = max(1, CANDIDATES // max(1, int(many.lengths.max(initial=1)) * many.H.shape[-1]))
 
@@ -149,7 +142,7 @@ def pair_scores(
         for span in spans(len(here), size):
             y = many.whole.of(listed(of_many[here[span]], many.lengths, like))
             of_t, of_v = (x, y) if by_text else (y, x)
-            A = pair_attention(of_t.tokens, of_v.tokens, of_t.group, of_v.group, _scales(model))
+            A = pair_attention(of_t.tokens, of_v.tokens, of_t.group, of_v.group, scales_of(model))
             s[here[span]] = to_host(kind.score(model, A, of_t, of_v)[0]).reshape(-1)
 
     share(work, np.unique(of_one))
@@ -165,7 +158,7 @@ def _groups(side: Side, size: int | None) -> list[Group]:
     return groups(side.lengths, count, side.H)
 
 
-def _scales(model: Model) -> tuple[Array, Array] | None:
+def scales_of(model: Model) -> tuple[Array, Array] | None:
     """exp(log_scale) of both directions; None for dot logits."""
     if model.config.cross_logits == "dot":
         return None

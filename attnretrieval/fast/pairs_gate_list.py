@@ -1,125 +1,158 @@
 """Fusion by a gate, for a list of pairs: one item with its candidates, as a rerank asks for. Scores alone, no gradient.
 
-The score is that of pairs_fused.py with the gate of pairs_gate.py. Two products of an item with the gate's weights are most of
-the work, and they depend on that item alone:
+The score is that of pairs_fused.py with the gate of pairs_gate.py. Candidates with equally many tokens go together, a few at a
+time: their tokens are one array (k, m, d), without padding. Tokens H and what they are multiplied with, X = -(H W_1 + b)/2 and
+Y = -(H W_2)/2, come from pairs_gate_items.py. For query tokens H (a, d), keys K (b, d) of the other item and weights A (a, b):
 
-    (1)  X = -(H W_1 + b)/2,   Y = -(H W_2)/2            `gate_products`, or given by a caller who kept them
+    (1)  B = X + A Y_K                                   since (A K) W_2 = A (K W_2), as in pairs_contexts.py
+    (2)  T = tanh B                                      the share of the context, 1 - G, is (1 + T)/2
+    (3)  F = H + (1 + T) ∘ (C - H) / 2,   C = A K
 
-For the tokens H of the items that ask, and their weights A on the tokens of an item of the other side:
+With the mean as pooling no F is made. Where keys are fewer than queries, no C either: it stands in a sum over the queries, in
+which the product may go the other way, to the (b, d) keys:
 
-    (2)  D = A H_other - H,   B = X + A Y_other          since (A H) W_2 = A (H W_2), as in pairs_contexts.py
-    (3)  p = 1 + tanh B                                  twice the share of the context: 1 - G = p/2
-    (4)  F = H + D ∘ p / 2
-    (5)  mean F = mean H + ½ mean (D ∘ p)
+    (4)  Σ_i T_i ∘ C_i = Σ_i T_i ∘ Σ_j A_ij K_j = Σ_j (Aᵀ T)_j ∘ K_j
+    (5)  mean F = (mean H + mean C + mean (T ∘ C) - mean (T ∘ H)) / 2,   mean C = (mean A) K
+    (6)  s = cos(g_t, g_v)
 
-For all pairs of a batch, pairs_gate.py has D and B as two maps in one array: each item is in many pairs, and ±H/2 beside X, Y
-is copied once for all of them. A candidate is in one pair, so nothing of it is copied here.
+For all pairs of a batch, pairs_gate.py makes C and B in one product: there an item is in many pairs, and what is laid out for
+it once serves all of them. A candidate is in one pair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from attnretrieval.backend import Array, module_of
+import numpy as np
+
+from attnretrieval.backend import Array, module_of, to_host
 from attnretrieval.blocks import spans
 from attnretrieval.equations.axes import swap
 from attnretrieval.equations.cosine import l2_normalise
+from attnretrieval.equations.pooling import pool_attention
+from attnretrieval.equations.softmax import softmax
+from attnretrieval.equations.token_cosine import token_cosine
 from attnretrieval.fast import pairs_fused
-from attnretrieval.fast.pairs_attention import PairAttention
-from attnretrieval.fast.pairs_blocks import Listed, Side
-from attnretrieval.fast.pairs_packed import Group, lengths_of, pack, real_tokens, segments_of
-from attnretrieval.fast.pairs_pooling import POOLINGS
-from attnretrieval.fast.pairs_sides import gate_products, logit_tokens
+from attnretrieval.fast.pairs_blocks import scales_of
+from attnretrieval.fast.pairs_gate_items import GateItems, Source
+from attnretrieval.fast.pairs_packed import is_safe, lengths_of
+from attnretrieval.fast.pairs_sides import OTHER
+from attnretrieval.fast.threads import share
 
 if TYPE_CHECKING:
     from attnretrieval.model import Encoded, Model
 
-CHUNK = 65_536                      # numbers in D that are worked on at once: they stay in the cache
+CHUNK = 220_000                     # numbers in the tokens of the candidates that are worked on at once: they stay in the cache
 
 
-class GateSide(NamedTuple):
-    """What the items of one side bring."""
+class Asking(NamedTuple):
+    """The one item."""
 
-    group: Group | None             # None: all items
-    tokens: Array                   # (R, d) for the logits
-    offset: Array                   # (R, d) H
-    products: Sequence[Array]       # (2, tokens, d) of each item: X and Y
-    u: Array | None                 # (d,) the query of attention pooling
-
-    def of(self, group: Group) -> GateSide:
-        here = group.tokens
-        return GateSide(group, self.tokens[here], self.offset[here], [self.products[item] for item in group.items], self.u)
+    side: str                       # "t" or "v"
+    X: Array                        # (n, d), as Y and H
+    Y: Array
+    H: Array
 
 
 def serves(model: Model) -> bool:
     return pairs_fused.serves(model) and model.config.fusion == "gate"
 
 
-def prepare(
-    model: Model, side: str, items: Encoded, often: bool, products: dict[str, Sequence[Array]] | None = None
-) -> Side:
-    """The texts (`side` "t") or the images ("v"). `products`: by side, those of each item, where they are there already."""
-    rows, lengths = real_tokens(items.mask), lengths_of(items.mask)
-    H = pack(items.H, rows)
-    given = (products or {}).get(side)
-    if given is None:
-        given = products_of_items(model, side, H, lengths)
-    u = model.parameters.under(f"pool_{side}").get("u")
-    tokens, _ = logit_tokens(model, side, H)
-    return Side(GateSide(None, tokens, H, given, u), lengths, H, rows, items.H.shape, None)
+def gate_pairs(
+    model: Model, texts: Encoded, images: Encoded, t_index: Array, v_index: Array, kept: dict[str, Source] | None = None
+) -> Array:
+    """s (P,) of texts[t_index[p]] with images[v_index[p]]. `kept`: by side, "t" or "v", of which H then may be None."""
+    items, index = {"t": texts, "v": images}, {"t": to_host(t_index), "v": to_host(v_index)}
+    kept = {side: GateItems(side, items[side], len(items[side].g)).source(model) for side in items} | (kept or {})
+    lengths = {side: lengths_of(items[side].mask)[index[side]] for side in items}      # of each pair
+    asks = min(items, key=lambda side: _count(index[side], lengths[OTHER[side]]))
+    one, other, length = index[asks], index[OTHER[asks]], lengths[OTHER[asks]]
+    xp, d = module_of(texts.g), texts.g.shape[-1]
+    s = xp.empty(len(one), texts.g.dtype)
+
+    def work(item: int) -> None:
+        pairs = np.flatnonzero(one == item)
+        asking = Asking(asks, *kept[asks](np.array([item]))[:, 0])
+        g = xp.empty((2, len(pairs), d), s.dtype)
+        for block in _blocks(length[pairs], d):
+            here = xp.asarray(block)
+            g[0, here], g[1, here] = _vectors(model, asking, *kept[OTHER[asks]](other[pairs[block]]))
+        s[xp.asarray(pairs)] = token_cosine(*g)[0]                     # (6)
+
+    share(work, np.unique(one))
+    return s
 
 
-def products_of_items(model: Model, side: str, H: Array, lengths: Sequence[int]) -> list[Array]:
-    """(1) of the packed tokens H (R, d), item by item: views of one array."""
-    products = module_of(H).empty((2, *H.shape), H.dtype)
-    gate_products(model, side, H, out=products)
-    return [products[:, segment] for segment in segments_of(lengths)]
+def _count(one: np.ndarray, length: np.ndarray) -> int:
+    """How many groups there are of one item with candidates of one length."""
+    return len(np.unique(one * (1 + length.max(initial=0)) + length))
 
 
-def gated_score(model: Model, A: PairAttention, t: GateSide, v: GateSide) -> tuple[Array, None]:
-    """s (a, b) of a texts and b images, one of them a single item."""
-    config = model.config
-    g_t = _fused(A.t2v, t, v, config.text.pooling)
-    g_v = _fused(swap(A.v2t), v, t, config.image.pooling)
-    t_hat, v_hat = l2_normalise(g_t)[0], l2_normalise(g_v)[0]
-    return (t_hat.swapaxes(0, 1) * v_hat).sum(axis=-1), None
+def _blocks(lengths: np.ndarray, d: int) -> list[np.ndarray]:
+    """Candidates of one item, of these lengths, in blocks of equally many tokens each."""
+    blocks = []
+    for m in np.unique(lengths).tolist():
+        alike = np.flatnonzero(lengths == m)
+        blocks += [alike[span] for span in spans(len(alike), max(1, CHUNK // max(1, m * d)))]
+    return blocks
 
 
-def _fused(A: Array, query: GateSide, key: GateSide, pooling: str) -> Array:
-    """g (keys, queries, d): the pooled vector of each query item for each key item, a few items at a time."""
-    queries, keys, d = query.group.segments, key.group.segments, query.offset.shape[-1]
-    g = module_of(A).empty((len(keys), len(queries), d), query.offset.dtype)
-    longest = max((segment.stop - segment.start for segment in queries), default=0)
-    few = CHUNK // max(1, longest * d) if pooling == "mean" else len(queries)      # other poolings want the whole group
-    for some in spans(len(queries), max(1, few)):
-        rows = slice(queries[some][0].start, queries[some][-1].stop)
-        H, mean = query.offset[rows], query.group.mean[some, rows]
-        for others in spans(len(keys), max(1, CHUNK // max(1, H.size))):
-            D = _share_of_context(A[rows], H, query.products[some], key, others)
-            if pooling == "mean":
-                g[others, some] = 0.5 * (mean @ D) + mean @ H          # (5)
-            else:
-                D *= 0.5
-                g[others] = POOLINGS[pooling][0](D, query)             # (4), where H is the offset
-    return g
+def _vectors(model: Model, one: Asking, X_K: Array, Y_K: Array, K: Array) -> tuple[Array, Array]:
+    """g (k, d) of the one item with each of k items of the other side, whose tokens are K (k, m, d), and theirs with it."""
+    A_K, A = _attention(model, one, K)
+    return _pooled(model, one.side, A, one.H, one.X, K, Y_K), _pooled(model, OTHER[one.side], A_K, K, X_K, one.H, one.Y)
 
 
-def _share_of_context(A: Array, H: Array, own: Sequence[Array], key: GateSide, others: slice) -> Array:
-    """D ∘ p (others, R, d) of query tokens H, whose items have the products `own`, with these items of the other side."""
-    xp = module_of(A)
-    segments = key.group.segments[others]
-    D, p = xp.empty((2, len(segments), *H.shape), H.dtype)
-    for j, (segment, (_, Y)) in enumerate(zip(segments, key.products[others], strict=True)):
-        xp.matmul(A[:, segment], key.offset[segment], out=D[j])
-        xp.matmul(A[:, segment], Y, out=p[j])
-    D -= H
-    for segment, (X, _) in zip(segments_of([x.shape[1] for x in own]), own, strict=True):
-        p[:, segment] += X                                             # (2)
-    xp.tanh(p, out=p)
-    p += 1                                                             # (3)
-    D *= p
-    return D
+def _attention(model: Model, one: Asking, K: Array) -> tuple[Array, Array]:
+    """Weights of the candidates' tokens on those of the one item (k, m, n), and of its tokens on theirs (k, n, m)."""
+    xp, scales, H = module_of(K), scales_of(model), one.H
+    if scales is not None:
+        P = l2_normalise(H)[0] @ swap(l2_normalise(K)[0])
+        scale, scale_K = scales if one.side == "t" else scales[::-1]
+        return softmax(swap(scale_K * P)), softmax(scale * P)
+    P = (H * (1 / math.sqrt(H.shape[-1]))) @ swap(K)
+    if P.size == 0 or not is_safe(P):
+        return softmax(swap(P)), softmax(P)
+    E = xp.exp(P, out=P)                                               # one serves both, as in pairs_attention.py
+    Z, Z_K = E @ xp.ones((E.shape[2], 1), E.dtype), xp.ones((1, E.shape[1]), E.dtype) @ E
+    return swap(E * (1 / Z_K)), E * (1 / Z)
 
 
-GATED = Listed(prepare, gated_score)
+def _pooled(model: Model, side: str, A: Array, H: Array, X: Array, K: Array, Y_K: Array) -> Array:
+    """g (k, d) of query tokens H (a, d) or (k, a, d), of this side, with key tokens K (b, d) or (k, b, d)."""
+    xp = module_of(H)
+    (a, d), b = H.shape[-2:], K.shape[-2]
+    if a == 0:
+        return xp.zeros((len(A), d), H.dtype)
+    T = A @ Y_K
+    T += X                                                             # (1)
+    T = xp.tanh(T, out=T)                                              # (2)
+    pooling = (model.config.text if side == "t" else model.config.image).pooling
+    if pooling != "mean":
+        T += 1
+        T *= A @ K - H
+        T *= 0.5
+        T += H                                                         # (3)
+        return T.max(axis=-2) if pooling == "max" else pool_attention(T, **model.parameters.under(f"pool_{side}"))[0]
+    mean = xp.full((1, a), 1 / a, H.dtype)
+    if b < a:
+        g = _sum_of_products(swap(A) @ T, K)                           # (4)
+        g -= _sum_of_products(T, H)
+        means = (mean @ A) @ K
+        means += mean @ H
+    else:
+        D = A @ K
+        D -= H
+        T += 1
+        g = _sum_of_products(T, D)
+        means = 2 * (mean @ H)
+    g *= 1 / a
+    g += means[..., 0, :]
+    g *= 0.5
+    return g                                                           # (5)
+
+
+def _sum_of_products(X: Array, Y: Array) -> Array:
+    """Σ_i X_i ∘ Y_i (..., d), without an array of the products."""
+    return module_of(X).einsum("...id,...id->...d", X, Y)

@@ -55,17 +55,17 @@ def _maps(model: Model, side: str, H: Array) -> tuple[Array, Array, Array | None
     base, values = xp.empty((2, *H.shape), H.dtype), xp.empty((2, *H.shape), H.dtype)
     xp.multiply(H, -0.5, out=base[0])
     xp.multiply(H, 0.5, out=values[0])
-    gate_products(model, side, H, out=(base[1], values[1]))
+    gate_products(model, side, base[0], out=(base[1], values[1]))
     return base, values, H
 
 
-def gate_products(model: Model, side: str, H: Array, out: tuple[Array, Array]) -> None:
-    """-(H W_1 + b)/2 and -(H W_2)/2 of tokens H (R, d): all that a gate multiplies with weights."""
-    xp = module_of(H)
+def gate_products(model: Model, side: str, half: Array, out: tuple[Array, Array]) -> None:
+    """-(H W_1 + b)/2 and -(H W_2)/2 of tokens H, given as -H/2 (R, d): all that a gate multiplies with weights."""
+    xp = module_of(half)
     W_1, b, W_2 = fusion_weights(model.parameters, side)
     asked, given = out
-    xp.matmul(H, -0.5 * W_1, out=asked)
-    xp.matmul(H, -0.5 * W_2, out=given)
+    xp.matmul(half, W_1, out=asked)
+    xp.matmul(half, W_2, out=given)
     asked -= 0.5 * b
 
 

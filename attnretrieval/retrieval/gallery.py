@@ -71,11 +71,11 @@ class Gallery:
     @cached_property
     def image_products(self) -> KeptProducts:
         """Filled by reranks; empty while the model has no gate."""
-        return KeptProducts("v", int(self.keep_mib * 2**20))
+        return KeptProducts("v", self.images, int(self.keep_mib * 2**20))
 
     @cached_property
     def text_products(self) -> KeptProducts:
-        return KeptProducts("t", int(self.keep_mib * 2**20))
+        return KeptProducts("t", self.texts, int(self.keep_mib * 2**20))
 
 
 def write_gallery(

@@ -212,10 +212,9 @@ def _score_pairs(
         here = order[start : start + step]
         t, of_t = np.unique(t_index[here], return_inverse=True)
         v, of_v = np.unique(v_index[here], return_inverse=True)
-        these_texts, these_images = _take(texts, t, device), _take(images, v, device)
-        of_gallery = (v, these_images) if kept is not None and kept.side == "v" else (t, these_texts)
-        products = None if kept is None else kept.of(model, *of_gallery)
-        scores = to_host(model.score_pairs(these_texts, these_images, of_t, of_v, products))
+        sources = {} if kept is None else kept.of(model, {"t": t, "v": v})
+        these_texts, these_images = _take(texts, t, device, "t" not in sources), _take(images, v, device, "v" not in sources)
+        scores = to_host(model.score_pairs(these_texts, these_images, of_t, of_v, sources))
         if s is None:
             s = np.empty(len(order), scores.dtype)
         s[here] = scores
@@ -231,14 +230,14 @@ def _row_blocks(queries: int, items: int) -> list[np.ndarray]:
     return [np.arange(start, min(start + step, queries)) for start in range(0, queries, step)]
 
 
-def _take(items: Encoded, index: np.ndarray, device: str) -> Encoded:
-    """These items on `device`, in the dtype of g, without columns that are padding in all of them."""
+def _take(items: Encoded, index: np.ndarray, device: str, tokens: bool = True) -> Encoded:
+    """These items on `device`, in the dtype of g, without columns that are padding in all of them; H None without `tokens`."""
     index = module_of(items.g).asarray(index)
     mask = items.mask[index]
     real = to_host(mask.any(axis=0)).nonzero()[0]
     width = int(real[-1]) + 1 if len(real) else 1
-    H = items.H[:, :width][index].astype(items.g.dtype, copy=False)
-    return Encoded(*(to_device(x, device) for x in (H, mask[:, :width], items.g[index])))
+    H = to_device(items.H[:, :width][index].astype(items.g.dtype, copy=False), device) if tokens else None
+    return Encoded(H, to_device(mask[:, :width], device), to_device(items.g[index], device))
 
 
 def _lengths(texts: Encoded) -> np.ndarray:

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from attnretrieval.config import ModelConfig, Side
-from attnretrieval.fast.pairs_gate_list import products_of_items
+from attnretrieval.fast.pairs_gate_items import GateItems
 from attnretrieval.model import Encoded, Model
-from attnretrieval.retrieval import kept_products
 from attnretrieval.retrieval.gallery import Gallery, open_gallery, write_gallery
 from attnretrieval.retrieval.kept_products import KeptProducts
 from attnretrieval.retrieval.search import search_images, search_texts
@@ -37,18 +36,18 @@ def sides():
 
 @pytest.fixture
 def computed(monkeypatch):
-    """A list of how many tokens each call of `products_of_items` for kept items had."""
-    tokens = []
+    """The items for which products were computed, by whom: (GateItems, number)."""
+    found, plain = [], GateItems._computed
 
-    def counted(model, side, H, lengths):
-        tokens.append(len(H))
-        return products_of_items(model, side, H, lengths)
+    def counted(self, model, items):
+        found.extend((self, number) for number in items.tolist())
+        return plain(self, model, items)
 
-    monkeypatch.setattr(kept_products, "products_of_items", counted)
-    return tokens
+    monkeypatch.setattr(GateItems, "_computed", counted)
+    return found
 
 
-def gallery(sides, keep_mib: int = 256) -> Gallery:
+def gallery(sides, keep_mib: float = 256) -> Gallery:
     texts, images = sides
     return Gallery(Path("shop"), D, "", "", images, [], texts, [], None, keep_mib)
 
@@ -74,17 +73,24 @@ def test_scores_are_those_without_keeping_and_the_same_bits_when_asked_again(sid
         np.testing.assert_array_equal(x.scores, y.scores)
 
 
+def kept_of(shop, computed):
+    """Those that the gallery keeps: queries are computed as well, by others."""
+    ours = {id(kept._kept): side for side, kept in (("t", shop.text_products), ("v", shop.image_products))}
+    return [(ours[id(by)], number) for by, number in computed if id(by) in ours]
+
+
 def test_an_item_is_computed_once(sides, computed):
     model, shop = make_model(), gallery(sides)
     both_ways(shop, model, sides, slice(0, 2))
     both_ways(shop, model, sides)
     both_ways(shop, model, sides)
-    assert len(computed) == 4
-    held = [kept.bytes for kept in (shop.text_products, shop.image_products)]
-    assert sum(computed) * 2 * D * 4 == sum(held)
+    once = kept_of(shop, computed)
+    assert len(once) == len(set(once)) > 40
+    assert sum(side == "t" for side, _ in once) * 3 * 5 * D * 4 == shop.text_products.bytes
+    assert sum(side == "v" for side, _ in once) * 3 * 6 * D * 4 == shop.image_products.bytes
 
 
-def test_other_weights_meet_no_old_product(sides, computed):
+def test_other_weights_meet_no_old_product(sides):
     model, shop = make_model(), gallery(sides)
     both_ways(shop, model, sides)
     for change in ("fuse_t.W", "fuse_v.W", "fuse_t.b", "fuse_v.b"):
@@ -92,29 +98,32 @@ def test_other_weights_meet_no_old_product(sides, computed):
         same(both_ways(shop, model, sides), both_ways(gallery(sides, 0), model, sides))
     other = make_model(seed=7)
     same(both_ways(shop, other, sides), both_ways(gallery(sides, 0), other, sides))
-    done = len(computed)
     other.parameters["fuse_t.W"][...] = np.nan                             # equal to nothing, itself included
-    shop.image_products.of(other, np.arange(3), sides[1].take(slice(0, 3)))
-    shop.image_products.of(other, np.arange(3), sides[1].take(slice(0, 3)))
-    assert len(computed) == done + 2
+    for _ in range(2):
+        source = shop.image_products.of(other, {"v": np.array([4])})["v"]
+        assert shop.image_products.bytes == 0
+        source(np.array([0]))
+        assert shop.image_products.bytes > 0
 
 
 def test_beyond_the_limit_those_go_that_were_asked_for_longest_ago(computed):
-    model, images = make_model(), items(np.random.default_rng(2), 6, 4)
+    model, images = make_model(), items(np.random.default_rng(2), 8, 4)
     images.mask[...] = True
-    kept = KeptProducts("v", limit=3 * 2 * 4 * D * 4)                      # three items
+    kept = KeptProducts("v", images, limit=3 * 3 * 4 * D * 4)              # three items
+    expected = GateItems("v", images, 8).source(model)(np.arange(8))
 
     def ask(*numbers):
         computed.clear()
-        found = kept.of(model, np.array(numbers), images.take(list(numbers)))["v"]
-        expected = products_of_items(model, "v", images.H[list(numbers)].reshape(-1, D), [4] * len(numbers))
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
-        assert kept.bytes == sum(x.nbytes for x in kept._of.values()) <= kept.limit
-        return sum(computed) // 4
+        found = kept.of(model, {"v": np.array(numbers)})["v"](np.arange(len(numbers)))
+        np.testing.assert_allclose(found, expected[:, list(numbers)], rtol=0, atol=1e-6)
+        assert kept.bytes <= 3 * 3 * 4 * D * 4
+        found[...] = np.nan                                                # the caller's own
+        return len(computed)
 
     assert [ask(0, 1, 2), ask(0), ask(3), ask(0, 2, 3), ask(1)] == [3, 0, 1, 0, 1]
-    assert ask(0, 1, 2, 3, 4, 5) == 3                                      # more than fit: all are served
-    assert ask(3, 4, 5) == 0
+    assert ask(0, 1, 2, 3, 4, 5, 6, 7) == 5                                # more than fit: all are served
+    assert [ask(0), ask(4), ask(5), ask(6)] == [0, 0, 0, 1]                # of the new ones three are kept
+    assert ask(5, 5, 4) == 0                                               # one item twice
 
 
 def test_only_a_gate_that_runs_fast_keeps_anything(sides):
@@ -126,8 +135,7 @@ def test_only_a_gate_that_runs_fast_keeps_anything(sides):
 
 def test_searches_at_the_same_time(sides):
     model = make_model()
-    shop = Gallery(Path("shop"), D, "", "", sides[1], [], sides[0], [], None)
-    shop.image_products.limit = shop.text_products.limit = 2000            # items come and go
+    shop = gallery(sides, keep_mib=0.002)                                  # items come and go
     expected, wrong = both_ways(gallery(sides, 0), model, sides), []
 
     def work():
