@@ -25,7 +25,7 @@ import numpy as np
 from attnretrieval.equations.attention import AttentionCache
 from attnretrieval.equations.axes import swap
 from attnretrieval.equations.heads import split_heads
-from attnretrieval.equations.linear import LinearCache, linear
+from attnretrieval.equations.linear import LinearCache, LinearGrads, linear
 from attnretrieval.equations.multi_head import MultiHeadGrads
 from attnretrieval.fast.linear import linear_backward
 from attnretrieval.fast.softmax import softmax, softmax_backward
@@ -39,34 +39,61 @@ class FastMultiHeadCache(NamedTuple):
     heads: int
 
 
+class Joined(NamedTuple):
+    """The weights of (1) side by side, and those of (5)."""
+
+    W: np.ndarray               # (d_in, d + d + d_v)
+    b: np.ndarray
+    W_O: np.ndarray
+    b_O: np.ndarray
+    width: int                  # d: columns of Q, and of K
+
+
 def multi_head_attention(
     X: np.ndarray, W_Q: np.ndarray, b_Q: np.ndarray, W_K: np.ndarray, b_K: np.ndarray, W_V: np.ndarray, b_V: np.ndarray,
     W_O: np.ndarray, b_O: np.ndarray, mask: np.ndarray | None = None, heads: int = 1,
 ) -> tuple[np.ndarray, FastMultiHeadCache]:
     """H (..., n, d_out) from X (..., n, d_in); `mask` (..., n), True = a real token; `heads` divides d."""
+    return attend(X, joined(W_Q, b_Q, W_K, b_K, W_V, b_V, W_O, b_O), mask, heads)
+
+
+def multi_head_attention_backward(d_H: np.ndarray, cache: FastMultiHeadCache, wants_d_X: bool = True) -> MultiHeadGrads:
+    D = np.empty((*d_H.shape[:-1], cache.to_QKV.W.shape[1]), d_H.dtype)
+    _, d_W_O, d_b_O = attend_backward(d_H, cache, D)
+    return inputs_backward(D, cache.to_QKV, cache.heads * cache.attended.Q.shape[-1], d_W_O, d_b_O, wants_d_X)
+
+
+# ---- its parts: threads share the items of all but the last, which they share otherwise (fast/linear.py) -------------------
+
+
+def joined(W_Q, b_Q, W_K, b_K, W_V, b_V, W_O, b_O) -> Joined:
+    check_same_size("W_Q", W_Q, 1, "W_K", W_K, 1, "queries and keys share d")
+    W, b = np.concatenate([W_Q, W_K, W_V], axis=1), np.concatenate([b_Q, b_K, b_V])
+    return Joined(W, b, W_O, b_O, W_Q.shape[1])
+
+
+def attend(X: np.ndarray, p: Joined, mask: np.ndarray | None, heads: int) -> tuple[np.ndarray, FastMultiHeadCache]:
     check_array("X", X, min_ndim=2)
     check_mask("mask", mask, X.shape[:-1])
-    check_same_size("W_Q", W_Q, 1, "W_K", W_K, 1, "queries and keys share d")
-    QKV, to_QKV = linear(X, np.concatenate([W_Q, W_K, W_V], axis=1), np.concatenate([b_Q, b_K, b_V]))      # (1)
-    Q, K, V = _columns(QKV, W_Q.shape[1], heads)
+    QKV, to_QKV = linear(X, p.W, p.b)                                  # (1)
+    Q, K, V = _columns(QKV, p.width, heads)
     Q *= 1 / math.sqrt(Q.shape[-1])                                    # (2)
     key_mask = None if mask is None or mask.all() else mask[..., None, None, :]
     S = Q @ swap(K)
     A = softmax(S, key_mask, out=S)                                    # (3)
-    C = np.empty((*X.shape[:-1], W_V.shape[1]), X.dtype)
+    C = np.empty((*X.shape[:-1], p.W.shape[1] - 2 * p.width), X.dtype)
     np.matmul(A, V, out=split_heads(C, heads))                         # (4)
-    H, to_H = linear(C, W_O, b_O)                                      # (5)
+    H, to_H = linear(C, p.W_O, p.b_O)                                  # (5)
     return H, FastMultiHeadCache(to_QKV, AttentionCache(Q, K, V, A), to_H, heads)
 
 
-def multi_head_attention_backward(d_H: np.ndarray, cache: FastMultiHeadCache, wants_d_X: bool = True) -> MultiHeadGrads:
-    to_QKV, (Q, K, V, A), to_H, heads = cache
+def attend_backward(d_H: np.ndarray, cache: FastMultiHeadCache, D: np.ndarray) -> LinearGrads:
+    """Fills D (..., n, d + d + d_v), the gradient of [Q ; K ; V]; the gradients of W_O and b_O."""
+    _, (Q, K, V, A), to_H, heads = cache
     # (5) was H = C W_O + b_O
-    d_C, d_W_O, d_b_O = linear_backward(d_H, to_H)
-    d_Y = split_heads(d_C, heads)
-    D = np.empty((*d_C.shape[:-1], to_QKV.W.shape[1]), d_C.dtype)
-    width = heads * Q.shape[-1]
-    d_Q, d_K, d_V = _columns(D, width, heads)
+    of_O = linear_backward(d_H, to_H)
+    d_Y = split_heads(of_O.d_X, heads)
+    d_Q, d_K, d_V = _columns(D, heads * Q.shape[-1], heads)
     # (4) was C = A V
     np.matmul(swap(A), d_Y, out=d_V)
     d_A = d_Y @ swap(V)
@@ -76,6 +103,12 @@ def multi_head_attention_backward(d_H: np.ndarray, cache: FastMultiHeadCache, wa
     np.matmul(swap(d_S), Q, out=d_K)
     # (2) scaled Q
     d_Q *= 1 / math.sqrt(Q.shape[-1])
+    return of_O
+
+
+def inputs_backward(
+    D: np.ndarray, to_QKV: LinearCache, width: int, d_W_O: np.ndarray, d_b_O: np.ndarray, wants_d_X: bool
+) -> MultiHeadGrads:
     # (1) was [Q ; K ; V] = X W + b
     d_X, d_W, d_b = linear_backward(D, to_QKV, wants_d_X)
     of_Q, of_K, of_V = slice(width), slice(width, 2 * width), slice(2 * width, None)

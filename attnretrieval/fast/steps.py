@@ -3,7 +3,8 @@
 Names and parameters stay, so weights, gradients and saved models are the same. Steps that have no fast form stay too.
 
 Every item of a batch goes through a step by itself, so a fast form also shares the items out over the threads that are set
-(threads.py): the outputs of the parts stand below each other, and the gradients of the parameters are sums over the parts.
+(threads.py): the outputs of the parts stand below each other, and the gradients of the parameters are sums over the parts. The
+largest parameters, those that the inputs are multiplied with, are shared by their rows instead (linear.py).
 """
 
 from __future__ import annotations
@@ -16,18 +17,22 @@ import numpy as np
 from attnretrieval.equations.linear import linear
 from attnretrieval.fast.layer_norm import layer_norm, layer_norm_backward
 from attnretrieval.fast.linear import linear_backward
-from attnretrieval.fast.self_attention import multi_head_attention, multi_head_attention_backward
-from attnretrieval.fast.threads import parts, share
+from attnretrieval.fast.self_attention import attend, attend_backward, inputs_backward, joined
+from attnretrieval.fast.threads import parts_of, share
 from attnretrieval.steps import FeedForward, Norm, Projection, Residual, SelfAttention, Step
-
-LEAST = 1 << 16                     # numbers of X that a thread is worth
-
 
 class Part(NamedTuple):
     """Items of the batch that one thread took, and what their backward needs."""
 
     items: slice
     cache: Any
+
+
+class Taken(NamedTuple):
+    """What the backward of a step needs."""
+
+    X: np.ndarray               # of all items
+    parts: list[Part]
 
 
 class FastForm(Step):
@@ -37,21 +42,26 @@ class FastForm(Step):
         super().__init__(plain.name, **plain.wants)
         self.plain = plain
 
+    def prepare(self, p: dict[str, np.ndarray]) -> Any:
+        """The parameters as all parts want them."""
+        return p
+
     def part_forward(self, X, mask, p):
         return self.plain.forward(X, mask, p, None)
 
-    def part_backward(self, d_Y, cache, wants_d_X):
+    def part_backward(self, d_Y, cache):
         return self.plain.backward(d_Y, cache)
 
     def forward(self, X, mask, p, rng):
-        cuts = parts(len(X), -(-LEAST * len(X) // max(X.size, 1)))
+        cuts, p = parts_of(X), self.prepare(p)
         if len(cuts) == 1:
             Y, cache = self.part_forward(X, mask, p)
-            return Y, [Part(cuts[0], cache)]
+            return Y, Taken(X, [Part(cuts[0], cache)])
         if mask is not None:
             mask = np.broadcast_to(mask, X.shape[:-1])
         done = share(lambda items: self.part_forward(X[items], None if mask is None else mask[items], p), cuts)
-        return np.concatenate([Y for Y, _ in done]), [Part(items, cache) for items, (_, cache) in zip(cuts, done, strict=True)]
+        Y = np.concatenate([Y for Y, _ in done])
+        return Y, Taken(X, [Part(items, cache) for items, (_, cache) in zip(cuts, done, strict=True)])
 
     def backward(self, d_Y, cache):
         return self._backward(d_Y, cache, True)
@@ -60,35 +70,43 @@ class FastForm(Step):
         return self._backward(d_Y, cache, False)
 
     def _backward(self, d_Y, cache, wants_d_X):
-        grads = share(lambda part: self.part_backward(d_Y[part.items], part.cache, wants_d_X), cache)
+        grads = share(lambda part: self.part_backward(d_Y[part.items], part.cache), cache.parts)
         return grads[0] if len(grads) == 1 else type(grads[0])(*(
-            _joined(name, values) for name, values in zip(grads[0]._fields, zip(*grads, strict=True), strict=True)))
+            np.concatenate(values) if name == "d_X" else _sum(values)
+            for name, values in zip(grads[0]._fields, zip(*grads, strict=True), strict=True)))
 
 
 class FastProjection(FastForm):
     def part_forward(self, X, mask, p):
         return linear(X, **p)
 
-    def part_backward(self, d_Y, cache, wants_d_X):
-        return linear_backward(d_Y, cache, wants_d_X)
+    def _backward(self, d_Y, cache, wants_d_X):
+        return linear_backward(d_Y, cache.parts[0].cache._replace(X=cache.X), wants_d_X)
 
 
 class FastSelfAttention(FastForm):
-    def part_forward(self, X, mask, p):
-        return multi_head_attention(X, **p, mask=mask, heads=self.plain.heads)
+    def prepare(self, p):
+        return joined(**p)
 
-    def part_backward(self, d_Y, cache, wants_d_X):
-        return multi_head_attention_backward(d_Y, cache, wants_d_X)
+    def part_forward(self, X, mask, p):
+        return attend(X, p, mask, self.plain.heads)
+
+    def _backward(self, d_Y, cache, wants_d_X):
+        to_QKV, attended, _, heads = cache.parts[0].cache
+        D = np.empty((*d_Y.shape[:-1], to_QKV.W.shape[1]), d_Y.dtype)
+        of_O = share(lambda part: attend_backward(d_Y[part.items], part.cache, D[part.items]), cache.parts)
+        d_W_O, d_b_O = _sum([of_part.d_W for of_part in of_O]), _sum([of_part.d_b for of_part in of_O])
+        return inputs_backward(D, to_QKV._replace(X=cache.X), heads * attended.Q.shape[-1], d_W_O, d_b_O, wants_d_X)
 
     def weights(self, cache):
-        return np.concatenate([part.cache.attended.A for part in cache])
+        return np.concatenate([part.cache.attended.A for part in cache.parts])
 
 
 class FastNorm(FastForm):
     def part_forward(self, X, mask, p):
         return layer_norm(X, **p)
 
-    def part_backward(self, d_Y, cache, wants_d_X):
+    def part_backward(self, d_Y, cache):
         return layer_norm_backward(d_Y, cache)
 
 
@@ -106,8 +124,9 @@ def _fast(step: Step) -> Step:
     return FORMS[type(step)](step) if type(step) in FORMS else step
 
 
-def _joined(name: str, values: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """The gradient of all items from that of each part."""
-    if values[0] is None:
-        return None
-    return np.concatenate(values) if name == "d_X" else sum(values[1:], start=values[0])
+def _sum(values: Sequence[np.ndarray]) -> np.ndarray:
+    """Of the gradients that the parts found, in the memory of the first."""
+    total, *others = values
+    for other in others:
+        total += other
+    return total

@@ -23,11 +23,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, TypeVar
 
+from attnretrieval.backend import Array
 from attnretrieval.shapes import check_range
 from attnretrieval.threads import VARIABLES
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+LEAST = 1 << 16                     # numbers of X that a thread is worth
 
 _count = 1
 _pool: ThreadPoolExecutor | None = None
@@ -69,6 +72,12 @@ def parts(count: int, least: int = 1) -> list[slice]:
     number = max(1, min(threads(), count // max(least, 1)))
     cuts = [count * i // number for i in range(number + 1)]
     return [slice(start, end) for start, end in zip(cuts, cuts[1:], strict=False)]
+
+
+def parts_of(X: Array, axis: int = 0) -> list[slice]:
+    """`parts` along an axis of X, where each thread gets work that is worth the call."""
+    count = X.shape[axis]
+    return parts(count, -(-LEAST * count // max(X.size, 1)))
 
 
 def _keep_blas_to_one_thread(keep: bool) -> None:

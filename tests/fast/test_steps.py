@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attnretrieval.config import image_chain, text_chain
-from attnretrieval.fast import steps
+from attnretrieval.fast import threads as fast_threads
 from attnretrieval.fast.steps import FORMS, fast_chain
 from attnretrieval.fast.threads import set_threads
 from attnretrieval.model import Model
@@ -46,7 +46,7 @@ def test_the_gradient_of_a_step_is_the_plain_one(name, paired_weight, dtype):
 @pytest.mark.parametrize("threads", [2, 3])
 @pytest.mark.parametrize("name", ["add, mean", "every option", "layer norm without residual"])
 def test_the_number_of_threads_changes_nothing_beyond_rounding(name, threads, monkeypatch):
-    monkeypatch.setattr(steps, "LEAST", 1)                             # or nothing so small would be shared
+    monkeypatch.setattr(fast_threads, "LEAST", 1)                      # or nothing so small would be shared
     made = build(CONFIGS[name])
     config = replace(made.config, text=replace(made.config.text, drop_hidden=0.2))
     one, several = [], []
