@@ -22,13 +22,12 @@ from attnretrieval.backend import Array, module_of, to_host
 from attnretrieval.blocks import spans
 from attnretrieval.fast.pairs_attention import PairAttention, pair_attention, pair_attention_backward
 from attnretrieval.fast.pairs_packed import Group, groups, listed
-from attnretrieval.fast.threads import parts, share
+from attnretrieval.fast.threads import parts, share, threads
 
 if TYPE_CHECKING:
     from attnretrieval.model import Encoded, Model
     from attnretrieval.parameters import Parameters
 
-ELEMENTS = 56_000                   # numbers in the tokens of a group: what a block works on stays in the cache
 CANDIDATES = 200_000                # numbers in the tokens of the candidates of one query that are scored together
 
 
@@ -51,6 +50,7 @@ class Kind(NamedTuple):
     backward: Callable[..., Any]    # (model, d_s, kept, A, t, v, d_t, d_v) → d_A_t2v, d_A_v2t, d_P or None
     prepare_backward: Callable[..., Array]  # (model, "t" or "v", gradients of whole, side, gradient) → d_H
     keeps: Callable[..., int]       # (model) → bytes: attention that takes more is computed again in the backward
+    elements: int = 56_000          # numbers in the tokens of a group: what a block works on stays in the cache
 
 
 class Block(NamedTuple):
@@ -72,7 +72,9 @@ def scores(
     """S (C, I). `keep=False`: for scores alone. `block`: texts and images of a block, None = what fits the cache."""
     size_t, size_v = block or (None, None)
     t, v = kind.prepare(model, "t", texts, True), kind.prepare(model, "v", images, True)
-    pairs = list(product(_groups(t, size_t), _groups(v, size_v)))
+    # all texts of one group of images in a row: the images of two threads have little in common
+    groups_t, groups_v = _groups(kind, t, size_t), _groups(kind, v, size_v, threads())
+    pairs = [(of_t, of_v) for of_v, of_t in product(groups_v, groups_t)]
     S = module_of(texts.H).empty((len(texts.H), len(images.H)), texts.H.dtype)
     keep_A = 3 * len(t.H) * v.H[:, :1].nbytes <= kind.keeps(model)
 
@@ -149,13 +151,12 @@ def pair_scores(
     return xp.asarray(s)
 
 
-def _groups(side: Side, size: int | None) -> list[Group]:
-    """All items; `size` of them make a group, or as many as fit the cache."""
-    if size is None:
-        count = max(1, round(side.H.size / ELEMENTS))
-    else:
-        count = -(-len(side.lengths) // size)
-    return groups(side.lengths, count, side.H)
+def _groups(kind: Kind, side: Side, size: int | None, workers: int = 1) -> list[Group]:
+    """All items; `size` of them make a group, or as many as fit the cache, each of the `workers` getting as many groups."""
+    if size is not None:
+        return groups(side.lengths, -(-len(side.lengths) // size), side.H)
+    count = max(1, round(side.H.size / kind.elements))
+    return groups(side.lengths, count if count == 1 else -(-count // workers) * workers, side.H)
 
 
 def scales_of(model: Model) -> tuple[Array, Array] | None:

@@ -13,9 +13,11 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from attnretrieval.backend import Array, module_of
+from attnretrieval.equations.axes import swap
 from attnretrieval.fast.pairs_blocks import Side
-from attnretrieval.fast.pairs_packed import Group, lengths_of, pack, real_tokens, unpack
+from attnretrieval.fast.pairs_packed import Group, lengths_of, pack, real_tokens, segments_of, unpack
 from attnretrieval.fast.pairs_sides import logit_tokens
+from attnretrieval.fast.threads import share
 
 if TYPE_CHECKING:
     from attnretrieval.model import Encoded, Model
@@ -44,10 +46,7 @@ class Whole(NamedTuple):
         first = group.items.start
         if first not in self.parts:
             H, e = self.H[group.tokens], group.mean.sum(axis=0)
-            xp = module_of(H)
-            gram = xp.zeros((len(H), len(H)), H.dtype)
-            for segment in group.segments:
-                gram[segment, segment] = H[segment] @ H[segment].T
+            gram = _block_diagonal([X @ swap(X) for X in group.by_item(H)])
             to_mean = gram @ e
             self.parts[first] = MeanSide(group, self.tokens[group.tokens], gram, to_mean, group.mean @ to_mean, e)
         return self.parts[first]
@@ -109,13 +108,31 @@ def prepare_backward(model: Model, side: str, d: WholeGrads, forward: Side, grad
     xp, H, d_H = module_of(forward.H), forward.H, d.tokens
     if side == "t":
         d_H = d_H * (1 / math.sqrt(H.shape[-1]))
-    for group, _, d_to_mean, d_square, products in d.parts.values():
+
+    def through_gram(part: MeanGrads) -> None:
+        group, _, d_to_mean, d_square, products = part
         e = group.mean.sum(axis=0)
         d_to_mean += e * xp.take(d_square, group.owner)                # e G e was e·(G e)
         more = xp.stack([d_to_mean, e], axis=1)                        # G e: d_G = d_to_mean eᵀ, and its transpose
         L = xp.concatenate([*(left for left, _ in products), more], axis=1)
         R = xp.concatenate([*(right for _, right in products), more[:, ::-1]], axis=1)
-        d_here, H_here = d_H[group.tokens], H[group.tokens]
-        for segment in group.segments:
-            d_here[segment] += (L[segment] @ R[segment].T) @ H_here[segment]           # G was H Hᵀ
+        for d_X, left, right, X in zip(*map(group.by_item, (d_H[group.tokens], L, R, H[group.tokens])), strict=True):
+            d_X += (left @ swap(right)) @ X                            # G was H Hᵀ
+
+    share(through_gram, d.parts.values())
     return unpack(d_H, forward.rows, forward.shape)
+
+
+def _block_diagonal(blocks: list[Array]) -> Array:
+    """(R, R) with these square blocks along its diagonal, else 0; as Group.by_item gives them."""
+    xp, dtype = module_of(*blocks), blocks[0].dtype
+    if len(blocks) == 1:
+        (a, m, _), items = blocks[0].shape, xp.arange(len(blocks[0]))
+        whole = xp.zeros((a, m, a, m), dtype)
+        whole[items, :, items] = blocks[0]
+        return whole.reshape(a * m, a * m)
+    segments = segments_of([len(X) for (X,) in blocks])
+    whole = xp.zeros((segments[-1].stop, segments[-1].stop), dtype)
+    for segment, (X,) in zip(segments, blocks, strict=True):
+        whole[segment, segment] = X
+    return whole

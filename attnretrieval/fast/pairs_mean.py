@@ -32,11 +32,13 @@ from attnretrieval.backend import Array, module_of
 from attnretrieval.equations.cosine import EPS
 from attnretrieval.fast import pairs_fused
 from attnretrieval.fast.pairs_attention import PairAttention
-from attnretrieval.fast.pairs_blocks import ELEMENTS, Kind
+from attnretrieval.fast.pairs_blocks import Kind
 from attnretrieval.fast.pairs_grams import MeanGrads, MeanSide, prepare, prepare_backward
 
 if TYPE_CHECKING:
     from attnretrieval.model import Model
+
+LARGE = 56_000                      # d² from which on dot products of tokens are faster than vectors of pairs
 
 
 class Kept(NamedTuple):
@@ -54,7 +56,7 @@ class Kept(NamedTuple):
 def serves(model: Model) -> bool:
     config = model.config
     return (pairs_fused.serves(model) and config.fusion == "add" and config.cross_logits == "dot"
-            and config.text.pooling == config.image.pooling == "mean" and config.d**2 >= ELEMENTS)
+            and config.text.pooling == config.image.pooling == "mean" and config.d**2 >= LARGE)
 
 
 def mean_score(model: Model, A: PairAttention, t: MeanSide, v: MeanSide) -> tuple[Array, Kept]:
@@ -114,4 +116,4 @@ def _inverse_length(squares: Array, mixed: Array) -> Array:
     return 1 / xp.sqrt(xp.maximum(squares + mixed, xp.finfo(squares.dtype).eps * squares) + EPS)
 
 
-MEAN = Kind(prepare, mean_score, mean_score_backward, prepare_backward, pairs_fused.keeps)
+MEAN = Kind(prepare, mean_score, mean_score_backward, prepare_backward, pairs_fused.keeps, elements=75_000)

@@ -33,6 +33,13 @@ class Group(NamedTuple):
     share: Array                    # (a, 1) 1 / number of tokens of the item
     mean: Array                     # (a, R) share · member_T
 
+    def by_item(self, X: Array) -> list[Array]:
+        """X (R, ...) as (items, tokens, ...): in one piece where all items have equally many tokens, else one item a piece."""
+        lengths = {segment.stop - segment.start for segment in self.segments}
+        if len(lengths) == 1:
+            return [X.reshape(len(self.segments), *lengths, *X.shape[1:])]
+        return [X[None, segment] for segment in self.segments]
+
 
 class BlockSide(NamedTuple):
     """What the tokens of one side bring into a block, or the gradients of that. All computed once an item."""
