@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attnretrieval.backend import Array, module_of
+from attnretrieval.fast.threads import rows_together, share
 from attnretrieval.shapes import ShapeError
 
 
@@ -95,5 +96,12 @@ class Parameters:
 
     def add(self, prefix: str, grads: NamedTuple) -> None:
         """Add the fields d_<name> of an equation's gradients to the parameters under `prefix`."""
+        pieces = []
         for name, view in self.under(prefix).items():
-            view += getattr(grads, f"d_{name}")
+            pieces += rows_together(view, getattr(grads, f"d_{name}"))
+        share(_add, pieces)
+
+
+def _add(piece: tuple[Array, Array]) -> None:
+    view, more = piece
+    view += more

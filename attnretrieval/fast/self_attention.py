@@ -25,10 +25,11 @@ import numpy as np
 from attnretrieval.equations.attention import AttentionCache
 from attnretrieval.equations.axes import swap
 from attnretrieval.equations.heads import split_heads
-from attnretrieval.equations.linear import LinearCache, LinearGrads, linear
+from attnretrieval.equations.linear import LinearCache, linear
 from attnretrieval.equations.multi_head import MultiHeadGrads
 from attnretrieval.fast.linear import linear_backward
-from attnretrieval.fast.softmax import softmax, softmax_backward
+from attnretrieval.fast.softmax import column_sums, softmax, softmax_backward
+from attnretrieval.fast.threads import rows_together, share
 from attnretrieval.shapes import check_array, check_mask, check_same_size
 
 
@@ -59,8 +60,8 @@ def multi_head_attention(
 
 def multi_head_attention_backward(d_H: np.ndarray, cache: FastMultiHeadCache, wants_d_X: bool = True) -> MultiHeadGrads:
     D = np.empty((*d_H.shape[:-1], cache.to_QKV.W.shape[1]), d_H.dtype)
-    _, d_W_O, d_b_O = attend_backward(d_H, cache, D)
-    return inputs_backward(D, cache.to_QKV, cache.heads * cache.attended.Q.shape[-1], d_W_O, d_b_O, wants_d_X)
+    gradients = attend_backward(d_H, cache, D)
+    return inputs_backward(D, cache.to_QKV, cache.heads * cache.attended.Q.shape[-1], *gradients, wants_d_X)
 
 
 # ---- its parts: threads share the items of all but the last, which they share otherwise (fast/linear.py) -------------------
@@ -68,8 +69,9 @@ def multi_head_attention_backward(d_H: np.ndarray, cache: FastMultiHeadCache, wa
 
 def joined(W_Q, b_Q, W_K, b_K, W_V, b_V, W_O, b_O) -> Joined:
     check_same_size("W_Q", W_Q, 1, "W_K", W_K, 1, "queries and keys share d")
-    W, b = np.concatenate([W_Q, W_K, W_V], axis=1), np.concatenate([b_Q, b_K, b_V])
-    return Joined(W, b, W_O, b_O, W_Q.shape[1])
+    W = np.empty((len(W_Q), W_Q.shape[1] + W_K.shape[1] + W_V.shape[1]), W_Q.dtype)
+    share(lambda rows: np.concatenate(rows[1:], axis=1, out=rows[0]), rows_together(W, W_Q, W_K, W_V))
+    return Joined(W, np.concatenate([b_Q, b_K, b_V]), W_O, b_O, W_Q.shape[1])
 
 
 def attend(X: np.ndarray, p: Joined, mask: np.ndarray | None, heads: int) -> tuple[np.ndarray, FastMultiHeadCache]:
@@ -87,8 +89,10 @@ def attend(X: np.ndarray, p: Joined, mask: np.ndarray | None, heads: int) -> tup
     return H, FastMultiHeadCache(to_QKV, AttentionCache(Q, K, V, A), to_H, heads)
 
 
-def attend_backward(d_H: np.ndarray, cache: FastMultiHeadCache, D: np.ndarray) -> LinearGrads:
-    """Fills D (..., n, d + d + d_v), the gradient of [Q ; K ; V]; the gradients of W_O and b_O."""
+def attend_backward(
+    d_H: np.ndarray, cache: FastMultiHeadCache, D: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fills D (..., n, d + d + d_v), the gradient of [Q ; K ; V]; d_b, d_W_O and d_b_O."""
     _, (Q, K, V, A), to_H, heads = cache
     # (5) was H = C W_O + b_O
     of_O = linear_backward(d_H, to_H)
@@ -103,14 +107,14 @@ def attend_backward(d_H: np.ndarray, cache: FastMultiHeadCache, D: np.ndarray) -
     np.matmul(swap(d_S), Q, out=d_K)
     # (2) scaled Q
     d_Q *= 1 / math.sqrt(Q.shape[-1])
-    return of_O
+    return column_sums(D), of_O.d_W, of_O.d_b
 
 
 def inputs_backward(
-    D: np.ndarray, to_QKV: LinearCache, width: int, d_W_O: np.ndarray, d_b_O: np.ndarray, wants_d_X: bool
+    D: np.ndarray, to_QKV: LinearCache, width: int, d_b: np.ndarray, d_W_O: np.ndarray, d_b_O: np.ndarray, wants_d_X: bool
 ) -> MultiHeadGrads:
     # (1) was [Q ; K ; V] = X W + b
-    d_X, d_W, d_b = linear_backward(D, to_QKV, wants_d_X)
+    d_X, d_W, _ = linear_backward(D, to_QKV._replace(has_bias=False), wants_d_X)
     of_Q, of_K, of_V = slice(width), slice(width, 2 * width), slice(2 * width, None)
     return MultiHeadGrads(d_X, d_W[:, of_Q], d_b[of_Q], d_W[:, of_K], d_b[of_K], d_W[:, of_V], d_b[of_V], d_W_O, d_b_O)
 

@@ -94,9 +94,9 @@ class FastSelfAttention(FastForm):
     def _backward(self, d_Y, cache, wants_d_X):
         to_QKV, attended, _, heads = cache.parts[0].cache
         D = np.empty((*d_Y.shape[:-1], to_QKV.W.shape[1]), d_Y.dtype)
-        of_O = share(lambda part: attend_backward(d_Y[part.items], part.cache, D[part.items]), cache.parts)
-        d_W_O, d_b_O = _sum([of_part.d_W for of_part in of_O]), _sum([of_part.d_b for of_part in of_O])
-        return inputs_backward(D, to_QKV._replace(X=cache.X), heads * attended.Q.shape[-1], d_W_O, d_b_O, wants_d_X)
+        found = share(lambda part: attend_backward(d_Y[part.items], part.cache, D[part.items]), cache.parts)
+        gradients = map(_sum, zip(*found, strict=True))
+        return inputs_backward(D, to_QKV._replace(X=cache.X), heads * attended.Q.shape[-1], *gradients, wants_d_X)
 
     def weights(self, cache):
         return np.concatenate([part.cache.attended.A for part in cache.parts])

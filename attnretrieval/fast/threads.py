@@ -18,8 +18,9 @@ from __future__ import annotations
 import os
 import threading
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import Any, TypeVar
 
@@ -35,7 +36,7 @@ LEAST = 1 << 16                     # numbers of X that a thread is worth
 _count = 1
 _pool: ThreadPoolExecutor | None = None
 _limits: Any = None                 # threadpoolctl's, while BLAS is kept to one thread
-_here = threading.local()           # .shared is True inside a thread of the pool
+_here = threading.local()           # .shared is True while a thread is at work in `share`
 
 
 def set_threads(count: int) -> None:
@@ -55,16 +56,42 @@ def threads() -> int:
 
 
 def share(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """[function(item) for item in items], on as many threads as are set. An error in one of them is raised here."""
+    """[function(item) for item in items], on as many threads as are set, the caller's among them.
+
+    An error in one of them is raised here, when all have stopped.
+    """
     global _pool
     items = list(items)
     if threads() == 1 or len(items) < 2:
         return [function(item) for item in items]
     if _pool is None:
-        _pool = ThreadPoolExecutor(_count, "attnretrieval", initializer=lambda: setattr(_here, "shared", True))
+        _pool = ThreadPoolExecutor(_count - 1, "attnretrieval")
+    waiting, results = deque(enumerate(items)), [None] * len(items)
+
+    def work() -> None:
+        _here.shared = True
+        try:
+            while waiting:
+                try:
+                    i, item = waiting.popleft()
+                except IndexError:                  # another thread took the last one
+                    return
+                results[i] = function(item)
+        except BaseException:
+            waiting.clear()
+            raise
+        finally:
+            _here.shared = False
+
     # a copy of the context each, so that numpy.errstate of the caller holds there too
-    jobs = [_pool.submit(copy_context().run, function, item) for item in items]
-    return [job.result() for job in jobs]
+    jobs = [_pool.submit(copy_context().run, work) for _ in range(min(_count, len(items)) - 1)]
+    try:
+        work()
+    finally:
+        wait(jobs)
+    for job in jobs:
+        job.result()
+    return results
 
 
 def parts(count: int, least: int = 1) -> list[slice]:
@@ -78,6 +105,14 @@ def parts_of(X: Array, axis: int = 0) -> list[slice]:
     """`parts` along an axis of X, where each thread gets work that is worth the call."""
     count = X.shape[axis]
     return parts(count, -(-LEAST * count // max(X.size, 1)))
+
+
+def rows_together(*arrays: Array) -> list[tuple[Array, ...]]:
+    """The same rows of arrays of one length, a piece for each thread that has enough to do."""
+    X = arrays[0]
+    if threads() == 1 or X.ndim == 0:
+        return [arrays]
+    return [tuple(Y[rows] for Y in arrays) for rows in parts_of(X)]
 
 
 def _keep_blas_to_one_thread(keep: bool) -> None:
