@@ -2,6 +2,9 @@
 
 An optimiser sees one vector and knows no names; an equation sees `parameters["text.attention.W_Q"]` and knows no vector.
 Both are the same memory. The gradient is a second `Parameters` of the same names, filled by the backward passes.
+
+Parameters lie one after the other, but for W_Q, W_K and W_V of one step: these lie side by side, as the columns of one matrix,
+so that X W_Q, X W_K and X W_V can be one product without a copy (fast/self_attention.py). Files do not know that: `listed`.
 """
 
 from __future__ import annotations
@@ -54,25 +57,51 @@ class Parameters:
             raise ShapeError(f"the flat vector has shape {flat.shape}, but the {len(shapes)} parameters need ({size},)")
         self.shapes = dict(shapes)
         self.flat = flat
-        self._views: dict[str, Array] = {}
-        self._slices: dict[str, slice] = {}
+        self._views = dict.fromkeys(shapes)
         self._under: dict[str, dict[str, Array]] = {}
         start = 0
-        for name, shape in shapes.items():
-            end = start + math.prod(shape)
-            self._slices[name] = slice(start, end)
-            self._views[name] = flat[start:end].reshape(shape)
+        for names in _neighbours(shapes):
+            end = start + sum(math.prod(shapes[name]) for name in names)
+            block = flat[start:end]
+            if len(names) == 1:
+                self._views[names[0]] = block.reshape(shapes[names[0]])
+            else:
+                block, column = block.reshape(shapes[names[0]][0], -1), 0
+                for name in names:
+                    self._views[name] = block[:, column:column + shapes[name][1]]
+                    column += shapes[name][1]
             start = end
 
     @classmethod
     def draw(cls, wanted: dict[str, Wanted], rng: np.random.Generator, dtype: str = "float32") -> Parameters:
         """Start values, drawn in the order of the names."""
-        parts = [STARTS[want.start](rng, want).ravel() for want in wanted.values()]
-        return cls({name: want.shape for name, want in wanted.items()}, np.concatenate(parts).astype(dtype))
+        shapes = {name: want.shape for name, want in wanted.items()}
+        drawn = cls(shapes, np.empty(sum(map(math.prod, shapes.values())), dtype))
+        for name, want in wanted.items():
+            drawn[name][...] = STARTS[want.start](rng, want)
+        return drawn
+
+    @classmethod
+    def from_listed(cls, shapes: dict[str, tuple[int, ...]], numbers: Array) -> Parameters:
+        """From what `listed` gave."""
+        made, start = cls(shapes, module_of(numbers).empty_like(numbers)), 0
+        for name, shape in shapes.items():
+            end = start + math.prod(shape)
+            made[name][...] = numbers[start:end].reshape(shape)
+            start = end
+        return made
+
+    def listed(self) -> Array:
+        """All numbers in the order of the names, each parameter row by row: a copy, for files."""
+        return module_of(self.flat).concatenate([view.reshape(-1) for view in self._views.values()])
+
+    def like(self, flat: Array) -> Parameters:
+        """The same names for another vector."""
+        return Parameters(self.shapes, flat)
 
     def zeros_like(self) -> Parameters:
         """A gradient for these parameters, all zero."""
-        return Parameters(self.shapes, module_of(self.flat).zeros_like(self.flat))
+        return self.like(module_of(self.flat).zeros_like(self.flat))
 
     def __getitem__(self, name: str) -> Array:
         return self._views[name]
@@ -82,10 +111,6 @@ class Parameters:
 
     def __contains__(self, name: str) -> bool:
         return name in self.shapes
-
-    def place(self, name: str) -> slice:
-        """Where in the flat vector this parameter lies."""
-        return self._slices[name]
 
     def under(self, prefix: str) -> dict[str, Array]:
         """The parameters of one step, by their names in its equation: "fuse_t" gives {"W": ..., "b": ...}."""
@@ -100,6 +125,20 @@ class Parameters:
         for name, view in self.under(prefix).items():
             pieces += rows_together(view, getattr(grads, f"d_{name}"))
         share(_add, pieces)
+
+
+def _neighbours(shapes: dict[str, tuple[int, ...]]) -> list[list[str]]:
+    """The names in the order of the flat vector; together those that lie side by side."""
+    found, placed = [], set()
+    for name, shape in shapes.items():
+        if name in placed:
+            continue
+        together = [name[:-1] + letter for letter in "QKV"] if name.endswith("W_Q") else [name]
+        if any(len(shapes.get(other, ())) != 2 or shapes[other][0] != shape[0] for other in together[1:]):
+            together = [name]
+        found.append(together)
+        placed.update(together)
+    return found
 
 
 def _add(piece: tuple[Array, Array]) -> None:

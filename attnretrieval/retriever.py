@@ -138,7 +138,7 @@ class Retriever:
             "vocabulary": self.vocabulary.to_json(), "extractor": self.extractor, "grid": self.grid, "d_v": self.d_v,
             "max_words": self.max_words, "facts": self.facts,
         }
-        arrays = {"parameters": to_host(self.model.parameters.flat)}
+        arrays = {"parameters": to_host(self.model.parameters.listed())}
         if self.model.table is not None:
             arrays["table"] = to_host(self.model.table)
         if self.projection is not None:
@@ -163,7 +163,7 @@ class Retriever:
                 check_array(name, x)
             table = arrays.get("table")
             model = Model(
-                ModelConfig.from_json(facts["model"]), Parameters(shapes, to_device(arrays["parameters"], device)),
+                ModelConfig.from_json(facts["model"]), Parameters.from_listed(shapes, to_device(arrays["parameters"], device)),
                 None if table is None else to_device(table, device))
             start = "projection_"
             projection = {name[len(start):]: x for name, x in arrays.items() if name.startswith(start)}

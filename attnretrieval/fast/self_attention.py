@@ -29,7 +29,6 @@ from attnretrieval.equations.linear import LinearCache, linear
 from attnretrieval.equations.multi_head import MultiHeadGrads
 from attnretrieval.fast.linear import linear_backward
 from attnretrieval.fast.softmax import column_sums, softmax, softmax_backward
-from attnretrieval.fast.threads import rows_together, share
 from attnretrieval.shapes import check_array, check_mask, check_same_size
 
 
@@ -69,8 +68,7 @@ def multi_head_attention_backward(d_H: np.ndarray, cache: FastMultiHeadCache, wa
 
 def joined(W_Q, b_Q, W_K, b_K, W_V, b_V, W_O, b_O) -> Joined:
     check_same_size("W_Q", W_Q, 1, "W_K", W_K, 1, "queries and keys share d")
-    W = np.empty((len(W_Q), W_Q.shape[1] + W_K.shape[1] + W_V.shape[1]), W_Q.dtype)
-    share(lambda rows: np.concatenate(rows[1:], axis=1, out=rows[0]), rows_together(W, W_Q, W_K, W_V))
+    W = _side_by_side(W_Q, W_K, W_V)
     return Joined(W, np.concatenate([b_Q, b_K, b_V]), W_O, b_O, W_Q.shape[1])
 
 
@@ -117,6 +115,17 @@ def inputs_backward(
     d_X, d_W, _ = linear_backward(D, to_QKV._replace(has_bias=False), wants_d_X)
     of_Q, of_K, of_V = slice(width), slice(width, 2 * width), slice(2 * width, None)
     return MultiHeadGrads(d_X, d_W[:, of_Q], d_b[of_Q], d_W[:, of_K], d_b[of_K], d_W[:, of_V], d_b[of_V], d_W_O, d_b_O)
+
+
+def _side_by_side(*matrices: np.ndarray) -> np.ndarray:
+    """[W_Q ; W_K ; W_V] as a view where they lie side by side already (parameters.py), else as a copy."""
+    starts = [W.__array_interface__["data"][0] for W in matrices]
+    ends = [start + W.shape[1] * W.itemsize for start, W in zip(starts, matrices, strict=True)]
+    alike = len({(len(W), W.dtype, W.strides) for W in matrices}) == 1
+    if alike and starts[1:] == ends[:-1] and ends[-1] - starts[0] <= matrices[0].strides[0]:
+        shape = len(matrices[0]), sum(W.shape[1] for W in matrices)
+        return np.lib.stride_tricks.as_strided(matrices[0], shape, matrices[0].strides, writeable=False)
+    return np.concatenate(matrices, axis=1)
 
 
 def _columns(QKV: np.ndarray, width: int, heads: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -68,9 +68,10 @@ def write_checkpoint(
         "config": config.to_json(), "shapes": parameters.shapes, "rng": rng.bit_generator.state, "steps": optimiser.steps,
         **{name: getattr(progress, name) for name in ("stage", "stage_epoch", "since_best", "best_rsum", "rows")},
     }
-    arrays = {f"optimiser_{name}": to_host(x) for name, x in optimiser.vectors.items()}
+    vectors = {"flat": parameters.flat, "best": progress.best} | {f"optimiser_{n}": x for n, x in optimiser.vectors.items()}
+    arrays = {name: to_host(parameters.like(vector).listed()) for name, vector in vectors.items()}
     with atomic_file(run / NAME) as path:
-        np.savez(path, facts=json.dumps(facts), flat=to_host(parameters.flat), best=to_host(progress.best), **arrays)
+        np.savez(path, facts=json.dumps(facts), **arrays)
 
 
 def read_checkpoint(
@@ -92,11 +93,13 @@ def read_checkpoint(
     if missing:
         raise InputError(f"the checkpoint {path} was written by another version: it holds no {' and no '.join(missing)} of the "
                          "optimiser; start a new run folder")
-    xp = module_of(parameters.flat)
-    parameters.flat[...] = xp.asarray(arrays["flat"])
-    for name, vector in optimiser.vectors.items():
-        vector[...] = xp.asarray(arrays[f"optimiser_{name}"])
+    def vector(name: str) -> Array:
+        return Parameters.from_listed(parameters.shapes, module_of(parameters.flat).asarray(arrays[name])).flat
+
+    parameters.flat[...] = vector("flat")
+    for name, kept in optimiser.vectors.items():
+        kept[...] = vector(f"optimiser_{name}")
     optimiser.steps = facts["steps"]
     rng.bit_generator.state = facts["rng"]
     fields = {name: facts[name] for name in ("stage", "stage_epoch", "since_best", "best_rsum", "rows")}
-    return Progress(config, best=xp.asarray(arrays["best"]), **fields)
+    return Progress(config, best=vector("best"), **fields)
