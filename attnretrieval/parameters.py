@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,9 @@ import numpy as np
 from attnretrieval.backend import Array, module_of
 from attnretrieval.fast.threads import rows_together, share
 from attnretrieval.shapes import ShapeError
+
+
+LARGE = 1 << 17                         # numbers of a parameter that threads share, where there are several
 
 
 class Wanted(NamedTuple):
@@ -57,20 +61,11 @@ class Parameters:
             raise ShapeError(f"the flat vector has shape {flat.shape}, but the {len(shapes)} parameters need ({size},)")
         self.shapes = dict(shapes)
         self.flat = flat
-        self._views = dict.fromkeys(shapes)
+        self._views: dict[str, Array] = {}
         self._under: dict[str, dict[str, Array]] = {}
-        start = 0
-        for names in _neighbours(shapes):
-            end = start + sum(math.prod(shapes[name]) for name in names)
-            block = flat[start:end]
-            if len(names) == 1:
-                self._views[names[0]] = block.reshape(shapes[names[0]])
-            else:
-                block, column = block.reshape(shapes[names[0]][0], -1), 0
-                for name in names:
-                    self._views[name] = block[:, column:column + shapes[name][1]]
-                    column += shapes[name][1]
-            start = end
+        for name, numbers, shape, columns in _places(tuple((name, tuple(shape)) for name, shape in shapes.items())):
+            block = flat[numbers].reshape(shape)
+            self._views[name] = block if columns is None else block[:, columns]
 
     @classmethod
     def draw(cls, wanted: dict[str, Wanted], rng: np.random.Generator, dtype: str = "float32") -> Parameters:
@@ -121,26 +116,51 @@ class Parameters:
 
     def add(self, prefix: str, grads: NamedTuple) -> None:
         """Add the fields d_<name> of an equation's gradients to the parameters under `prefix`."""
-        pieces = []
+        large = []
         for name, view in self.under(prefix).items():
-            pieces += rows_together(view, getattr(grads, f"d_{name}"))
-        share(_add, pieces)
-
-
-def _neighbours(shapes: dict[str, tuple[int, ...]]) -> list[list[str]]:
-    """The names in the order of the flat vector; together those that lie side by side."""
-    found, placed = [], set()
-    for name, shape in shapes.items():
-        if name in placed:
-            continue
-        together = [name[:-1] + letter for letter in "QKV"] if name.endswith("W_Q") else [name]
-        if any(len(shapes.get(other, ())) != 2 or shapes[other][0] != shape[0] for other in together[1:]):
-            together = [name]
-        found.append(together)
-        placed.update(together)
-    return found
+            more = getattr(grads, f"d_{name}")
+            if view.size < LARGE:
+                view += more
+            else:
+                large += rows_together(view, more)
+        if large:
+            share(_add, large)
 
 
 def _add(piece: tuple[Array, Array]) -> None:
     view, more = piece
     view += more
+
+
+class Place(NamedTuple):
+    """Where a parameter lies in the flat vector."""
+
+    name: str
+    numbers: slice                      # of the flat vector
+    shape: tuple[int, ...]              # of these
+    columns: slice | None               # that are the parameter; None: all
+
+
+@lru_cache
+def _places(shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> list[Place]:
+    """In the order of the names."""
+    found: dict[str, Place | None] = dict.fromkeys(name for name, _ in shapes)
+    shape_of, start = dict(shapes), 0
+    for name, shape in shapes:
+        if found[name] is not None:
+            continue
+        together = [name[:-1] + letter for letter in "QKV"] if name.endswith("W_Q") else []
+        others = [shape_of.get(other, ()) for other in together]
+        if not all(len(other) == 2 and other[0] == shape[0] for other in others):
+            together = []
+        if together:
+            width = sum(other[1] for other in others)
+            numbers, column = slice(start, start + shape[0] * width), 0
+            for other in together:
+                columns = slice(column, column + shape_of[other][1])
+                found[other], column = Place(other, numbers, (shape[0], width), columns), columns.stop
+        else:
+            numbers = slice(start, start + math.prod(shape))
+            found[name] = Place(name, numbers, shape, None)
+        start = numbers.stop
+    return list(found.values())

@@ -29,6 +29,7 @@ from attnretrieval.equations.linear import LinearCache, linear
 from attnretrieval.equations.multi_head import MultiHeadGrads
 from attnretrieval.fast.linear import linear_backward
 from attnretrieval.fast.softmax import column_sums, softmax, softmax_backward
+from attnretrieval.fast.threads import LEAST
 from attnretrieval.shapes import check_array, check_mask, check_same_size
 
 
@@ -118,13 +119,14 @@ def inputs_backward(
 
 
 def _side_by_side(*matrices: np.ndarray) -> np.ndarray:
-    """[W_Q ; W_K ; W_V] as a view where they lie side by side already (parameters.py), else as a copy."""
-    starts = [W.__array_interface__["data"][0] for W in matrices]
-    ends = [start + W.shape[1] * W.itemsize for start, W in zip(starts, matrices, strict=True)]
-    alike = len({(len(W), W.dtype, W.strides) for W in matrices}) == 1
-    if alike and starts[1:] == ends[:-1] and ends[-1] - starts[0] <= matrices[0].strides[0]:
-        shape = len(matrices[0]), sum(W.shape[1] for W in matrices)
-        return np.lib.stride_tricks.as_strided(matrices[0], shape, matrices[0].strides, writeable=False)
+    """[W_Q ; W_K ; W_V]: a view where they are large and lie side by side already (parameters.py), else a copy."""
+    W = matrices[0]
+    if W.size > LEAST:
+        starts = [X.__array_interface__["data"][0] for X in matrices]
+        ends = [start + X.shape[1] * X.itemsize for start, X in zip(starts, matrices, strict=True)]
+        alike = len({(len(X), X.dtype, X.strides) for X in matrices}) == 1
+        if alike and starts[1:] == ends[:-1] and ends[-1] - starts[0] <= W.strides[0]:
+            return np.lib.stride_tricks.as_strided(W, (len(W), sum(X.shape[1] for X in matrices)), writeable=False)
     return np.concatenate(matrices, axis=1)
 
 

@@ -21,6 +21,7 @@ from attnretrieval.fast.self_attention import attend, attend_backward, inputs_ba
 from attnretrieval.fast.threads import parts_of, share
 from attnretrieval.steps import FeedForward, Norm, Projection, Residual, SelfAttention, Step
 
+
 class Part(NamedTuple):
     """Items of the batch that one thread took, and what their backward needs."""
 

@@ -61,8 +61,7 @@ def share(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Res
     An error in one of them is raised here, when all have stopped.
     """
     global _pool
-    items = list(items)
-    if threads() == 1 or len(items) < 2:
+    if threads() == 1 or len(items := list(items)) < 2:
         return [function(item) for item in items]
     if _pool is None:
         _pool = ThreadPoolExecutor(_count - 1, "attnretrieval")
@@ -104,15 +103,14 @@ def parts(count: int, least: int = 1) -> list[slice]:
 def parts_of(X: Array, axis: int = 0) -> list[slice]:
     """`parts` along an axis of X, where each thread gets work that is worth the call."""
     count = X.shape[axis]
+    if threads() == 1:
+        return [slice(0, count)]
     return parts(count, -(-LEAST * count // max(X.size, 1)))
 
 
 def rows_together(*arrays: Array) -> list[tuple[Array, ...]]:
     """The same rows of arrays of one length, a piece for each thread that has enough to do."""
-    X = arrays[0]
-    if threads() == 1 or X.ndim == 0:
-        return [arrays]
-    return [tuple(Y[rows] for Y in arrays) for rows in parts_of(X)]
+    return [tuple(X[rows] for X in arrays) for rows in parts_of(arrays[0])]
 
 
 def _keep_blas_to_one_thread(keep: bool) -> None:
