@@ -20,8 +20,7 @@ from attnretrieval.backend import Array, module_of
 from attnretrieval.fast.threads import rows_together, share
 from attnretrieval.shapes import ShapeError
 
-
-LARGE = 1 << 17                         # numbers of a parameter that threads share, where there are several
+LARGE = 1 << 16                         # numbers of a parameter that threads share, where there are several
 
 
 class Wanted(NamedTuple):
@@ -116,15 +115,30 @@ class Parameters:
 
     def add(self, prefix: str, grads: NamedTuple) -> None:
         """Add the fields d_<name> of an equation's gradients to the parameters under `prefix`."""
-        large = []
-        for name, view in self.under(prefix).items():
-            more = getattr(grads, f"d_{name}")
+        pairs = [(view, getattr(grads, f"d_{name}")) for name, view in self.under(prefix).items()]
+        large = [pair for pair in pairs if pair[0].size >= LARGE]
+        if len(large) > 2:
+            # W_Q, W_K and W_V come first of the large ones: as one matrix where their gradients are one too
+            joined = [side_by_side(*matrices) for matrices in zip(*large[:3], strict=True)]
+            large = large if any(X is None for X in joined) else [tuple(joined), *large[3:]]
+        for view, more in pairs:
             if view.size < LARGE:
                 view += more
-            else:
-                large += rows_together(view, more)
         if large:
-            share(_add, large)
+            share(_add, [rows for pair in large for rows in rows_together(*pair)])
+
+
+def side_by_side(*matrices: Array) -> Array | None:
+    """The matrix that has the columns of all of these, where they are large and lie so in memory: a view."""
+    W = matrices[0]
+    if W.size < LARGE or not isinstance(W, np.ndarray):
+        return None
+    starts = [X.__array_interface__["data"][0] for X in matrices]
+    ends = [start + X.shape[1] * X.itemsize for start, X in zip(starts, matrices, strict=True)]
+    alike = len({(len(X), X.dtype, X.strides) for X in matrices}) == 1
+    if not alike or starts[1:] != ends[:-1] or ends[-1] - starts[0] > W.strides[0]:
+        return None
+    return np.lib.stride_tricks.as_strided(W, (len(W), sum(X.shape[1] for X in matrices)))
 
 
 def _add(piece: tuple[Array, Array]) -> None:

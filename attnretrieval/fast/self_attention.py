@@ -29,7 +29,7 @@ from attnretrieval.equations.linear import LinearCache, linear
 from attnretrieval.equations.multi_head import MultiHeadGrads
 from attnretrieval.fast.linear import linear_backward
 from attnretrieval.fast.softmax import column_sums, softmax, softmax_backward
-from attnretrieval.fast.threads import LEAST
+from attnretrieval.parameters import side_by_side
 from attnretrieval.shapes import check_array, check_mask, check_same_size
 
 
@@ -69,7 +69,9 @@ def multi_head_attention_backward(d_H: np.ndarray, cache: FastMultiHeadCache, wa
 
 def joined(W_Q, b_Q, W_K, b_K, W_V, b_V, W_O, b_O) -> Joined:
     check_same_size("W_Q", W_Q, 1, "W_K", W_K, 1, "queries and keys share d")
-    W = _side_by_side(W_Q, W_K, W_V)
+    W = side_by_side(W_Q, W_K, W_V)
+    if W is None:
+        W = np.concatenate([W_Q, W_K, W_V], axis=1)
     return Joined(W, np.concatenate([b_Q, b_K, b_V]), W_O, b_O, W_Q.shape[1])
 
 
@@ -116,18 +118,6 @@ def inputs_backward(
     d_X, d_W, _ = linear_backward(D, to_QKV._replace(has_bias=False), wants_d_X)
     of_Q, of_K, of_V = slice(width), slice(width, 2 * width), slice(2 * width, None)
     return MultiHeadGrads(d_X, d_W[:, of_Q], d_b[of_Q], d_W[:, of_K], d_b[of_K], d_W[:, of_V], d_b[of_V], d_W_O, d_b_O)
-
-
-def _side_by_side(*matrices: np.ndarray) -> np.ndarray:
-    """[W_Q ; W_K ; W_V]: a view where they are large and lie side by side already (parameters.py), else a copy."""
-    W = matrices[0]
-    if W.size > LEAST:
-        starts = [X.__array_interface__["data"][0] for X in matrices]
-        ends = [start + X.shape[1] * X.itemsize for start, X in zip(starts, matrices, strict=True)]
-        alike = len({(len(X), X.dtype, X.strides) for X in matrices}) == 1
-        if alike and starts[1:] == ends[:-1] and ends[-1] - starts[0] <= W.strides[0]:
-            return np.lib.stride_tricks.as_strided(W, (len(W), sum(X.shape[1] for X in matrices)), writeable=False)
-    return np.concatenate(matrices, axis=1)
 
 
 def _columns(QKV: np.ndarray, width: int, heads: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
