@@ -71,7 +71,7 @@ def scores(
 ) -> tuple[Array, MatrixCache | None]:
     """S (C, I). `keep=False`: for scores alone. `block`: texts and images of a block, None = what fits the cache."""
     size_t, size_v = block or (None, None)
-    t, v = kind.prepare(model, "t", texts, True), kind.prepare(model, "v", images, True)
+    v, t = share(lambda side: kind.prepare(model, *side, True), [("v", images), ("t", texts)])
     # all texts of one group of images in a row: the images of two threads have little in common
     groups_t, groups_v = _groups(kind, t, size_t), _groups(kind, v, size_v, threads())
     pairs = [(of_t, of_v) for of_v, of_t in product(groups_v, groups_t)]
@@ -122,7 +122,9 @@ def scores_backward(
     if scales is not None:
         gradient["cross_t2v.log_scale"][...] += d_log_scales[0]
         gradient["cross_v2t.log_scale"][...] += d_log_scales[1]
-    return kind.prepare_backward(model, "t", d_t, t, gradient), kind.prepare_backward(model, "v", d_v, v, gradient)
+    # the two sides add to different parts of `gradient`
+    d_H_v, d_H_t = share(lambda side: kind.prepare_backward(model, *side, gradient), [("v", d_v, v), ("t", d_t, t)])
+    return d_H_t, d_H_v
 
 
 def pair_scores(

@@ -17,7 +17,6 @@ from attnretrieval.equations.axes import swap
 from attnretrieval.fast.pairs_blocks import Side
 from attnretrieval.fast.pairs_packed import Group, lengths_of, pack, real_tokens, segments_of, unpack
 from attnretrieval.fast.pairs_sides import logit_tokens
-from attnretrieval.fast.threads import share
 
 if TYPE_CHECKING:
     from attnretrieval.model import Encoded, Model
@@ -108,9 +107,7 @@ def prepare_backward(model: Model, side: str, d: WholeGrads, forward: Side, grad
     xp, H, d_H = module_of(forward.H), forward.H, d.tokens
     if side == "t":
         d_H = d_H * (1 / math.sqrt(H.shape[-1]))
-
-    def through_gram(part: MeanGrads) -> None:
-        group, _, d_to_mean, d_square, products = part
+    for group, _, d_to_mean, d_square, products in d.parts.values():
         e = group.mean.sum(axis=0)
         d_to_mean += e * xp.take(d_square, group.owner)                # e G e was e·(G e)
         more = xp.stack([d_to_mean, e], axis=1)                        # G e: d_G = d_to_mean eᵀ, and its transpose
@@ -118,8 +115,6 @@ def prepare_backward(model: Model, side: str, d: WholeGrads, forward: Side, grad
         R = xp.concatenate([*(right for _, right in products), more[:, ::-1]], axis=1)
         for d_X, left, right, X in zip(*map(group.by_item, (d_H[group.tokens], L, R, H[group.tokens])), strict=True):
             d_X += (left @ swap(right)) @ X                            # G was H Hᵀ
-
-    share(through_gram, d.parts.values())
     return unpack(d_H, forward.rows, forward.shape)
 
 
