@@ -116,22 +116,19 @@ class Parameters:
     def add(self, prefix: str, grads: NamedTuple) -> None:
         """Add the fields d_<name> of an equation's gradients to the parameters under `prefix`."""
         pairs = [(view, getattr(grads, f"d_{name}")) for name, view in self.under(prefix).items()]
-        large = [pair for pair in pairs if pair[0].size >= LARGE]
-        if len(large) > 2:
-            # W_Q, W_K and W_V come first of the large ones: as one matrix where their gradients are one too
-            joined = [side_by_side(*matrices) for matrices in zip(*large[:3], strict=True)]
-            large = large if any(X is None for X in joined) else [tuple(joined), *large[3:]]
-        for view, more in pairs:
-            if view.size < LARGE:
-                view += more
-        if large:
-            share(_add, [rows for pair in large for rows in rows_together(*pair)])
+        large = []
+        for pair in pairs:
+            if pair[0].size < LARGE:
+                _add(pair)
+            else:
+                large.append(pair)
+        share(_add, [rows for pair in _joined(large) for rows in rows_together(*pair)])
 
 
 def side_by_side(*matrices: Array) -> Array | None:
     """The matrix that has the columns of all of these, where they are large and lie so in memory: a view."""
     W = matrices[0]
-    if W.size < LARGE or not isinstance(W, np.ndarray):
+    if W.size < LARGE or not isinstance(W, np.ndarray) or any(X.ndim != 2 for X in matrices):
         return None
     starts = [X.__array_interface__["data"][0] for X in matrices]
     ends = [start + X.shape[1] * X.itemsize for start, X in zip(starts, matrices, strict=True)]
@@ -141,8 +138,17 @@ def side_by_side(*matrices: Array) -> Array | None:
     return np.lib.stride_tricks.as_strided(W, (len(W), sum(X.shape[1] for X in matrices)))
 
 
-def _add(piece: tuple[Array, Array]) -> None:
-    view, more = piece
+def _joined(pairs: list[tuple[Array, Array]]) -> list[tuple[Array, Array]]:
+    """W_Q, W_K and W_V, the first of a step, as one matrix where they and their gradients are one: thrice as fast to add."""
+    if len(pairs) > 2:
+        views, gradients = (side_by_side(*matrices) for matrices in zip(*pairs[:3], strict=True))
+        if views is not None and gradients is not None:
+            return [(views, gradients), *pairs[3:]]
+    return pairs
+
+
+def _add(pair: tuple[Array, Array]) -> None:
+    view, more = pair
     view += more
 
 

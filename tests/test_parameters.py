@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from attnretrieval.parameters import STARTS, Parameters, Wanted
+from attnretrieval import parameters as parameters_module
+from attnretrieval.fast import threads
+from attnretrieval.parameters import STARTS, Parameters, Wanted, side_by_side
 from attnretrieval.shapes import ShapeError
 
 SHAPES = {"words.E": (4, 3), "fuse_t.W": (3, 2), "fuse_t.b": (2,), "fuse_tt.W": (1, 2), "loss.log_temperature": ()}
@@ -42,7 +44,7 @@ ATTENTION = {"a.W_Q": (3, 2), "a.b_Q": (2,), "a.W_K": (3, 2), "a.W_V": (3, 4), "
 
 
 def test_queries_keys_and_values_lie_side_by_side():
-    flat = np.arange(6 + 2 + 6 + 12 + 4 + 6 + 4)
+    flat = np.arange(40)
     parameters = Parameters(ATTENTION, flat)
     assert list(parameters) == list(ATTENTION)
     assert all(parameters[name].shape == shape for name, shape in ATTENTION.items())
@@ -51,6 +53,43 @@ def test_queries_keys_and_values_lie_side_by_side():
     assert np.shares_memory(parameters["a.W_V"], flat)
     np.testing.assert_array_equal(np.concatenate([parameters[name].ravel() for name in ("a.b_Q", "b.W_Q", "b.W_K", "c.W")]),
                                   flat[24:])                           # b has no W_V, and its W_K other rows
+
+
+def test_large_matrices_side_by_side_are_one_matrix(monkeypatch):
+    flat = np.arange(40.0)
+    a = Parameters(ATTENTION, flat).under("a")
+    assert side_by_side(a["W_Q"], a["W_K"]) is None                    # not worth it
+    monkeypatch.setattr(parameters_module, "LARGE", 1)
+    joined = side_by_side(a["W_Q"], a["W_K"], a["W_V"])
+    np.testing.assert_array_equal(joined, flat[:24].reshape(3, 8))
+    joined[...] = 7                                                    # a view
+    assert (flat[:24] == 7).all() and (flat[24:] != 7).all()
+    for apart in [(a["W_Q"], a["W_V"]), (a["W_K"], a["W_Q"]), (a["W_Q"], a["W_K"].copy()), (a["W_Q"], a["W_K"][:2]),
+                  (a["b_Q"], a["b_Q"]), (a["W_V"], Parameters(ATTENTION, flat)["b.W_Q"])]:
+        assert side_by_side(*apart) is None
+
+
+class AttentionGrads(NamedTuple):
+    d_W_Q: np.ndarray
+    d_b_Q: np.ndarray
+    d_W_K: np.ndarray
+    d_W_V: np.ndarray
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("count", [1, 2])
+def test_large_gradients_are_added_as_small_ones_are(count, together, monkeypatch):
+    monkeypatch.setattr(parameters_module, "LARGE", 1)
+    monkeypatch.setattr(threads, "LEAST", 1)
+    d = np.arange(24.0).reshape(3, 8)
+    of_W = [d[:, :2], d[:, 2:4], d[:, 4:]] if together else [d[:, :2].copy(), d[:, 2:4].copy(), d[:, 4:].copy()]
+    gradient = Parameters(ATTENTION, np.ones(40))
+    threads.set_threads(count)
+    try:
+        gradient.add("a", AttentionGrads(of_W[0], np.array([5.0, 6.0]), *of_W[1:]))
+    finally:
+        threads.set_threads(1)
+    np.testing.assert_array_equal(gradient.flat, [*np.arange(1, 25), 6, 7, *[1] * 14])
 
 
 def test_a_list_for_files_goes_by_names():

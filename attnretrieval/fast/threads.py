@@ -6,7 +6,8 @@
 NumPy lets go of the interpreter's lock inside matrix products and elementwise functions, so Python threads do run side by side.
 Each takes items of its own from beginning to end, with one BLAS thread: there is one meeting at the end instead of one in every
 product, and a product never waits for a core that another program holds. Results depend on the number of threads only through
-the order in which sums over items are added up, that is, to rounding.
+the order in which sums over items are added up, that is, to rounding. Few large operations share better than many small ones:
+after each of these the threads wait for the lock.
 
 With several threads here, BLAS itself must keep to one, or the two multiply. threadpoolctl sees to that where it is installed
 (`pip install "attnretrieval[threads]"`); without it, the environment variables of attnretrieval/threads.py must be set before
@@ -70,10 +71,10 @@ def share(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Res
     def work() -> None:
         _here.shared = True
         try:
-            while waiting:
+            while True:
                 try:
                     i, item = waiting.popleft()
-                except IndexError:                  # another thread took the last one
+                except IndexError:
                     return
                 results[i] = function(item)
         except BaseException:
