@@ -23,10 +23,10 @@ from attnretrieval.equations.cosine import CosineCache, cosine_similarity, cosin
 from attnretrieval.equations.token_cosine import token_cosine
 from attnretrieval.fast import pairs_fused, pairs_gate_list, pairs_mean, pairs_token_cosine
 from attnretrieval.fast.pairs_blocks import Kind, pair_scores, scores, scores_backward
-from attnretrieval.fast.pairs_gate_items import Source
 from attnretrieval.shapes import ShapeError
 
 if TYPE_CHECKING:
+    from attnretrieval.fast.pairs_gate_items import Source
     from attnretrieval.model import Encoded, Model
     from attnretrieval.parameters import Parameters
 
@@ -104,7 +104,7 @@ def score_pairs(
     may then be None.
     """
     xp = module_of(texts.g, images.g)
-    t_index, v_index = xp.asarray(t_index), xp.asarray(v_index)
+    t_index, v_index = (x if x.size else x.astype("int64") for x in (xp.asarray(t_index), xp.asarray(v_index)))
     if t_index.shape != v_index.shape or t_index.ndim != 1:
         raise ShapeError(f"t_index {t_index.shape} and v_index {v_index.shape} must be two lists of one length")
     given = {"kept": kept} if kept else {}

@@ -17,7 +17,7 @@ and to either `alone_weight` · cos(g⁰_t, g⁰_v) can be added, so that s(t, v
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,11 +31,13 @@ from attnretrieval.equations.fusion import FUSIONS
 from attnretrieval.equations.pooling import POOLINGS, pool_weights, pool_weights_backward
 from attnretrieval.equations.token_cosine import token_cosine, token_cosine_backward
 from attnretrieval.fast.memory import keep_freed_memory
-from attnretrieval.fast.pairs_gate_items import Source
 from attnretrieval.fast.steps import fast_chain
 from attnretrieval.parameters import Parameters
 from attnretrieval.shapes import ShapeError, check_array, check_finite, check_mask, check_same_size
 from attnretrieval.steps import run, run_backward
+
+if TYPE_CHECKING:
+    from attnretrieval.fast.pairs_gate_items import Source
 
 
 class Encoded(NamedTuple):

@@ -20,7 +20,7 @@ from attnretrieval.backend import Array, module_of
 from attnretrieval.fast.threads import rows_together, share
 from attnretrieval.shapes import ShapeError
 
-LARGE = 1 << 16                         # numbers of a parameter that threads share, where there are several
+LARGE = 1 << 16                         # numbers of a parameter that is worth looking for its neighbours, and for threads
 
 
 class Wanted(NamedTuple):
@@ -133,7 +133,7 @@ def side_by_side(*matrices: Array) -> Array | None:
     starts = [X.__array_interface__["data"][0] for X in matrices]
     ends = [start + X.shape[1] * X.itemsize for start, X in zip(starts, matrices, strict=True)]
     alike = len({(len(X), X.dtype, X.strides) for X in matrices}) == 1
-    if not alike or starts[1:] != ends[:-1] or ends[-1] - starts[0] > W.strides[0]:
+    if not alike or starts[1:] != ends[:-1] or W.strides[1] != W.itemsize or ends[-1] - starts[0] > W.strides[0]:
         return None
     return np.lib.stride_tricks.as_strided(W, (len(W), sum(X.shape[1] for X in matrices)))
 
@@ -171,7 +171,7 @@ def _places(shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> list[Place]:
             continue
         together = [name[:-1] + letter for letter in "QKV"] if name.endswith("W_Q") else []
         others = [shape_of.get(other, ()) for other in together]
-        if not all(len(other) == 2 and other[0] == shape[0] for other in others):
+        if not all(len(other) == 2 and other[0] == shape[0] for other in others) or any(found[other] for other in together):
             together = []
         if together:
             width = sum(other[1] for other in others)

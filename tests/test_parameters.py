@@ -55,6 +55,12 @@ def test_queries_keys_and_values_lie_side_by_side():
                                   flat[24:])                           # b has no W_V, and its W_K other rows
 
 
+def test_a_name_before_its_neighbours():
+    shapes = {"a.W_K": (3, 2), "a.W_Q": (3, 2), "a.W_V": (3, 2)}
+    parameters = Parameters(shapes, np.arange(18))
+    np.testing.assert_array_equal(np.sort(np.concatenate([parameters[name].ravel() for name in shapes])), np.arange(18))
+
+
 def test_large_matrices_side_by_side_are_one_matrix(monkeypatch):
     flat = np.arange(40.0)
     a = Parameters(ATTENTION, flat).under("a")
@@ -64,6 +70,8 @@ def test_large_matrices_side_by_side_are_one_matrix(monkeypatch):
     np.testing.assert_array_equal(joined, flat[:24].reshape(3, 8))
     joined[...] = 7                                                    # a view
     assert (flat[:24] == 7).all() and (flat[24:] != 7).all()
+    wide = np.zeros((3, 12))
+    assert side_by_side(wide[:, 0:4:2], wide[:, 4:8:2]) is None
     for apart in [(a["W_Q"], a["W_V"]), (a["W_K"], a["W_Q"]), (a["W_Q"], a["W_K"].copy()), (a["W_Q"], a["W_K"][:2]),
                   (a["b_Q"], a["b_Q"]), (a["W_V"], Parameters(ATTENTION, flat)["b.W_Q"])]:
         assert side_by_side(*apart) is None

@@ -88,6 +88,8 @@ def test_nothing_in_the_file_is_pickled(retriever, tmp_path):
     with np.load(tmp_path / "model.npz", allow_pickle=False) as file:
         kinds = {name: file[name].dtype.kind for name in file}
         assert json.loads(str(file["json"]))["format"] == FORMAT
+        parameters = retriever.model.parameters
+        np.testing.assert_array_equal(file["parameters"], np.concatenate([parameters[name].ravel() for name in parameters]))
     assert kinds.pop("json") == "U" and set(kinds.values()) == {"f"} and "parameters" in kinds
 
 

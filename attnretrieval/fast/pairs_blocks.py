@@ -82,8 +82,8 @@ def scores(
         blocks = []
         for group_t, group_v in pairs[here]:
             of_t, of_v = t.whole.of(group_t), v.whole.of(group_v)
-            A = pair_attention(of_t.tokens, of_v.tokens, group_t, group_v, scales_of(model))     # (1)
-            s, kept = kind.score(model, A, of_t, of_v)                                         # (2)
+            A = pair_attention(of_t.tokens, of_v.tokens, group_t, group_v, scales_of(model))   # (1)
+            s, kept = kind.score(model, A, of_t, of_v)                                       # (2)
             S[group_t.items, group_v.items] = s
             if keep:
                 blocks.append(Block(group_t, group_v, A if keep_A else None, kept))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from attnretrieval.model import Encoded, Model
 
 Source: TypeAlias = Callable[[np.ndarray], Array]
-"""Gives X, Y and H (3, k, m, d) of k items with m real tokens each; not views, they may be overwritten."""
+"""Gives X, Y and H (3, k, m, d) of k items, all with m real tokens; not views, they may be overwritten."""
 
 
 class GateItems:
@@ -32,8 +32,9 @@ class GateItems:
 
     def __init__(self, side: str, items: Encoded, room: int) -> None:
         self.side, self.items, self.room = side, items, room
-        self._kept: Array | None = None                             # (room, 3, most tokens, d)
+        self._kept: Array | None = None                             # (room, 3, most tokens, d) X, Y and H
         self._places: OrderedDict[int, int] = OrderedDict()         # of each item, the latest last
+        self._free = list(range(room))[::-1]
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -41,7 +42,7 @@ class GateItems:
         return len(self._places)
 
     def source(self, model: Model) -> Source:
-        """With the weights of this model: the same at every call of one object."""
+        """With the weights of this model. Every call of one object must bring the same: none here asks whose a product is."""
         return partial(self._of, model)
 
     def _of(self, model: Model, items: np.ndarray) -> Array:
@@ -82,12 +83,15 @@ class GateItems:
     def _keep(self, numbers: list[int], fresh: Array) -> None:
         xp, m = module_of(fresh), fresh.shape[2]
         with self._lock:
-            places = {}
-            for k, number in enumerate(numbers[: self.room]):
-                if number not in self._places:                      # another thread may have been faster
-                    full = len(self._places) == self.room
-                    self._places[number] = places[k] = self._places.popitem(last=False)[1] if full else len(self._places)
-            if places:
-                if self._kept is None:
-                    self._kept = xp.empty((self.room, 3, *self.items.H.shape[1:]), fresh.dtype)
-                self._kept[xp.asarray(list(places.values())), :, :m] = fresh.swapaxes(0, 1)[xp.asarray(list(places))]
+            # another thread may have been faster, and an item may be listed twice
+            new = {number: k for k, number in enumerate(numbers) if number not in self._places}
+            which = list(new.values())[: self.room]
+            if not which:
+                return
+            if self._kept is None:
+                self._kept = xp.empty((self.room, 3, *self.items.H.shape[1:]), fresh.dtype)
+            while len(self._free) < len(which):
+                self._free.append(self._places.popitem(last=False)[1])
+            places = [self._free.pop() for _ in which]
+            self._kept[xp.asarray(places), :, :m] = fresh.swapaxes(0, 1)[xp.asarray(which)]
+            self._places.update((numbers[k], place) for k, place in zip(which, places, strict=True))    # when all is there

@@ -150,7 +150,7 @@ def _pooled(model: Model, side: str, A: Array, H: Array, X: Array, K: Array, Y_K
     g *= 1 / a
     g += means[..., 0, :]
     g *= 0.5
-    return g                                                           # (5)
+    return g                                                           # (5), or the mean of (3)
 
 
 def _sum_of_products(X: Array, Y: Array) -> Array:

@@ -14,8 +14,9 @@ and from Q = T Vᵀ = √d P, which the attention has computed already (pairs_at
     (4)  s      = x r_t r_v,   r = 1/√(‖g‖² + ε)
 
 A pair costs some n m operations in place of (n + m) d, and the backward needs some (n + m) numbers of it in place of 2 d. That
-pays where d is large: where a group (pairs_blocks.py) has no more tokens than a token has numbers. The Gram matrices of a group
-are one matrix, 0 where tokens are of different items; α (a, R_v) and β (R_t, b) are those of all its pairs.
+pays where d is large: where a group (pairs_blocks.py) has not many more tokens than a token has numbers. The Gram matrices of a
+group are one matrix, 0 where tokens are of different items; α (a, R_v) and β (R_t, b) are those of all its pairs. Groups are
+larger than those of the vectors' forms: a pair takes less of the cache.
 
 Rounding: (2) and (3) lose digits where their terms cancel, g ≈ 0; they are not taken for less than can be told from 0. Scores
 are as exact as those from vectors. The gradient is a small difference where all s are nearly 1: in float32 its error is 5e-5

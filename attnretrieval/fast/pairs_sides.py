@@ -59,13 +59,13 @@ def _maps(model: Model, side: str, H: Array) -> tuple[Array, Array, Array | None
     return base, values, H
 
 
-def gate_products(model: Model, side: str, half: Array, out: tuple[Array, Array]) -> None:
+def gate_products(model: Model, side: str, minus_half: Array, out: tuple[Array, Array]) -> None:
     """-(H W_1 + b)/2 and -(H W_2)/2 of tokens H, given as -H/2 (R, d): all that a gate multiplies with weights."""
-    xp = module_of(half)
+    xp = module_of(minus_half)
     W_1, b, W_2 = fusion_weights(model.parameters, side)
     asked, given = out
-    xp.matmul(half, W_1, out=asked)
-    xp.matmul(half, W_2, out=given)
+    xp.matmul(minus_half, W_1, out=asked)
+    xp.matmul(minus_half, W_2, out=given)
     asked -= 0.5 * b
 
 

@@ -68,6 +68,7 @@ def multi_head_attention_backward(d_H: np.ndarray, cache: FastMultiHeadCache, wa
 
 
 def joined(W_Q, b_Q, W_K, b_K, W_V, b_V, W_O, b_O) -> Joined:
+    """The parameters of `multi_head_attention` for `attend`; no copy of those that lie side by side (parameters.py)."""
     check_same_size("W_Q", W_Q, 1, "W_K", W_K, 1, "queries and keys share d")
     W = side_by_side(W_Q, W_K, W_V)
     if W is None:
@@ -76,6 +77,7 @@ def joined(W_Q, b_Q, W_K, b_K, W_V, b_V, W_O, b_O) -> Joined:
 
 
 def attend(X: np.ndarray, p: Joined, mask: np.ndarray | None, heads: int) -> tuple[np.ndarray, FastMultiHeadCache]:
+    """(1) to (5): H (..., n, d_out) from X (..., n, d_in)."""
     check_array("X", X, min_ndim=2)
     check_mask("mask", mask, X.shape[:-1])
     QKV, to_QKV = linear(X, p.W, p.b)                                  # (1)
@@ -114,6 +116,7 @@ def attend_backward(
 def inputs_backward(
     D: np.ndarray, to_QKV: LinearCache, width: int, d_b: np.ndarray, d_W_O: np.ndarray, d_b_O: np.ndarray, wants_d_X: bool
 ) -> MultiHeadGrads:
+    """All gradients from D (..., n, d + d + d_v), that of [Q ; K ; V], and what `attend_backward` found; `width` is d."""
     # (1) was [Q ; K ; V] = X W + b
     d_X, d_W, _ = linear_backward(D, to_QKV._replace(has_bias=False), wants_d_X)
     of_Q, of_K, of_V = slice(width), slice(width, 2 * width), slice(2 * width, None)

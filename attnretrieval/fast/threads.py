@@ -32,7 +32,7 @@ from attnretrieval.threads import VARIABLES
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-LEAST = 1 << 16                     # numbers of X that a thread is worth
+LEAST = 1 << 16                     # numbers of an array that a thread is worth
 
 _count = 1
 _pool: ThreadPoolExecutor | None = None
@@ -88,9 +88,10 @@ def share(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Res
     try:
         work()
     finally:
-        wait(jobs)
+        wait([job for job in jobs if not job.cancel()])     # one that has not begun would find nothing left to do
     for job in jobs:
-        job.result()
+        if not job.cancelled():
+            job.result()
     return results
 
 

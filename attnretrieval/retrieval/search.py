@@ -212,7 +212,8 @@ def _score_pairs(
         here = order[start : start + step]
         t, of_t = np.unique(t_index[here], return_inverse=True)
         v, of_v = np.unique(v_index[here], return_inverse=True)
-        sources = {} if kept is None else kept.of(model, {"t": t, "v": v})
+        source = None if kept is None else kept.of(model, v if kept.side == "v" else t)
+        sources = {} if source is None else {kept.side: source}
         these_texts, these_images = _take(texts, t, device, "t" not in sources), _take(images, v, device, "v" not in sources)
         scores = to_host(model.score_pairs(these_texts, these_images, of_t, of_v, sources))
         if s is None:

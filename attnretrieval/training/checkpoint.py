@@ -93,6 +93,7 @@ def read_checkpoint(
     if missing:
         raise InputError(f"the checkpoint {path} was written by another version: it holds no {' and no '.join(missing)} of the "
                          "optimiser; start a new run folder")
+
     def vector(name: str) -> Array:
         return Parameters.from_listed(parameters.shapes, module_of(parameters.flat).asarray(arrays[name])).flat
 

@@ -8,6 +8,7 @@ import pytest
 from attnretrieval.all_pairs import score_pairs
 from attnretrieval.fast import pairs_gate_list
 from attnretrieval.fast.pairs_gate_items import GateItems
+from attnretrieval.fast.threads import set_threads
 from attnretrieval.model import Encoded, Model
 from tests.fast.forms import close
 from tests.fast.pairs import draw_items, make_model, plain
@@ -78,3 +79,21 @@ def test_which_models_have_products_of_their_items():
         model = make_model(rng, 4, **options)
         assert pairs_gate_list.serves(model) == has
         assert not pairs_gate_list.serves(Model(model.config, model.parameters, fast=False))
+
+
+def test_an_empty_list_of_pairs():
+    rng = np.random.default_rng(5)
+    for options in ({"fusion": "gate"}, {}, {"paired_score": "token_cosine"}, {"cross_heads": 2}):
+        model = make_model(rng, 4, **options)
+        assert score_pairs(model, draw_items(rng, 2, 3, 4), draw_items(rng, 3, 2, 4), [], []).shape == (0,)
+
+
+def test_with_several_threads():
+    rng = np.random.default_rng(6)
+    model = make_model(rng, 4, fusion="gate")
+    set_threads(2)
+    try:
+        for _ in range(5):
+            same_scores(model, draw_items(rng, 9, 4, 4), draw_items(rng, 7, 5, 4), rng)
+    finally:
+        set_threads(1)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from attnretrieval import parameters as parameters_module
 from attnretrieval.config import image_chain, text_chain
 from attnretrieval.fast import threads as fast_threads
 from attnretrieval.fast.steps import FORMS, fast_chain
@@ -43,15 +44,18 @@ def test_the_gradient_of_a_step_is_the_plain_one(name, paired_weight, dtype):
     np.testing.assert_allclose(gradient, plain_gradient, rtol=0, atol=TOLERANCE[dtype] * scale)
 
 
-@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("large", [parameters_module.LARGE, 2])                # 2: queries, keys and values are one matrix
+@pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("name", ["add, mean", "every option", "layer norm without residual"])
-def test_the_number_of_threads_changes_nothing_beyond_rounding(name, threads, monkeypatch):
+def test_the_number_of_threads_changes_nothing_beyond_rounding(name, threads, large, monkeypatch):
     monkeypatch.setattr(fast_threads, "LEAST", 1)                      # or nothing so small would be shared
     made = build(CONFIGS[name])
     config = replace(made.config, text=replace(made.config.text, drop_hidden=0.2))
     one, several = [], []
     for got, count in ((one, 1), (several, threads)):
         set_threads(count)
+        if count == threads:
+            monkeypatch.setattr(parameters_module, "LARGE", large)
         try:
             got += step(Model(config, made.parameters, made.table), 0.7, np.random.default_rng(2))
         finally:

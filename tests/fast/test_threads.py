@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from attnretrieval.fast.threads import parts, set_threads, share, threads
+from attnretrieval.fast.threads import parts, parts_of, rows_together, set_threads, share, threads
 from attnretrieval.threads import VARIABLES
 
 
@@ -42,6 +42,30 @@ def test_an_error_reaches_the_caller():
     with pytest.raises(ZeroDivisionError):
         share(lambda x: 1 / x, [1, 0, 1])
     assert share(lambda x: x, [1, 2]) == [1, 2]
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_an_error_in_either_thread(mine):
+    set_threads(2)
+    caller, both = threading.get_ident(), threading.Barrier(2, timeout=10)
+
+    def fail(_):
+        both.wait()
+        if (threading.get_ident() == caller) == mine:
+            raise KeyError("here")
+
+    with pytest.raises(KeyError, match="here"):
+        share(fail, range(2))
+    assert threads() == 2
+
+
+def test_rows_together(monkeypatch):
+    set_threads(2)
+    monkeypatch.setattr("attnretrieval.fast.threads.LEAST", 4)
+    X = np.arange(12).reshape(6, 2)
+    assert [len(x) for x, _ in rows_together(X, X)] == [3, 3]
+    assert parts_of(X, 1) == [slice(0, 1), slice(1, 2)]
+    assert parts_of(X[:2]) == [slice(0, 2)] and parts_of(X[:0]) == [slice(0, 0)]       # not worth two
 
 
 def test_the_callers_errstate_holds_in_every_thread():

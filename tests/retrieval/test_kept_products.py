@@ -100,7 +100,7 @@ def test_other_weights_meet_no_old_product(sides):
     same(both_ways(shop, other, sides), both_ways(gallery(sides, 0), other, sides))
     other.parameters["fuse_t.W"][...] = np.nan                             # equal to nothing, itself included
     for _ in range(2):
-        source = shop.image_products.of(other, {"v": np.array([4])})["v"]
+        source = shop.image_products.of(other, np.array([4]))
         assert shop.image_products.bytes == 0
         source(np.array([0]))
         assert shop.image_products.bytes > 0
@@ -114,16 +114,47 @@ def test_beyond_the_limit_those_go_that_were_asked_for_longest_ago(computed):
 
     def ask(*numbers):
         computed.clear()
-        found = kept.of(model, {"v": np.array(numbers)})["v"](np.arange(len(numbers)))
+        found = kept.of(model, np.array(numbers))(np.arange(len(numbers)))
         np.testing.assert_allclose(found, expected[:, list(numbers)], rtol=0, atol=1e-6)
         assert kept.bytes <= 3 * 3 * 4 * D * 4
         found[...] = np.nan                                                # the caller's own
         return len(computed)
 
     assert [ask(0, 1, 2), ask(0), ask(3), ask(0, 2, 3), ask(1)] == [3, 0, 1, 0, 1]
-    assert ask(0, 1, 2, 3, 4, 5, 6, 7) == 5                                # more than fit: all are served
-    assert [ask(0), ask(4), ask(5), ask(6)] == [0, 0, 0, 1]                # of the new ones three are kept
-    assert ask(5, 5, 4) == 0                                               # one item twice
+    assert [ask(3), ask(0), ask(2), ask(0)] == [0, 1, 1, 0]                # 3 stayed, 2 had to go
+    assert ask(5, 5, 4) == 3 and ask(5, 4, 5) == 0                         # one item twice
+    assert kept.of(model, np.arange(4)) is None                            # more than fit
+
+
+@pytest.mark.parametrize("room", [3, 10, 20])
+def test_no_search_computes_an_item_twice(sides, room, computed):
+    model, shop = make_model(), gallery(sides, keep_mib=room * 3 * 6 * D * 4 / 2**20 + 1e-6)
+    for _ in range(2):
+        computed.clear()
+        search_images(shop, model, sides[0], "rerank", 10, 7)
+        of_images = [(id(by), number) for by, number in computed if by.side == "v"]
+        assert len(of_images) == len(set(of_images)) <= 20
+
+
+def test_what_could_not_be_kept_is_nobodys(monkeypatch):
+    model, images = make_model(), items(np.random.default_rng(3), 4, 4)
+    images.mask[...] = True
+    kept = GateItems("v", images, 2)
+    expected = GateItems("v", images, 4).source(model)(np.arange(4))
+    source, plain = kept.source(model), np.empty
+
+    def full(shape, dtype=float):
+        if len(shape) == 4 and shape[0] == 2:
+            raise MemoryError("no room")
+        return plain(shape, dtype)
+
+    monkeypatch.setattr(np, "empty", full)
+    with pytest.raises(MemoryError):
+        source(np.array([0]))
+    monkeypatch.setattr(np, "empty", plain)
+    for numbers in ([0], [1, 2], [0, 3], [3, 0]):
+        np.testing.assert_array_equal(source(np.array(numbers)), expected[:, numbers])
+    assert len(kept) == 2
 
 
 def test_only_a_gate_that_runs_fast_keeps_anything(sides):

@@ -58,6 +58,19 @@ def test_a_run_folder_holds_plain_arrays_and_no_leftovers(run):
             "facts": "U", "flat": "f", "best": "f", "optimiser_M": "f", "optimiser_U": "f"}
 
 
+def test_vectors_go_by_the_names_of_the_parameters(run):
+    """Not as they lie in memory, which may change: an old checkpoint stays readable."""
+    model = make_model()
+    optimiser = make_optimiser(model.parameters, SETTINGS)
+    progress = read_checkpoint(run, SETTINGS, model.parameters, optimiser, np.random.default_rng(0))
+    vectors = {"flat": model.parameters.flat, "best": progress.best,
+               **{f"optimiser_{name}": x for name, x in optimiser.vectors.items()}}
+    with np.load(run / NAME, allow_pickle=False) as file:
+        for name, vector in vectors.items():
+            found = model.parameters.like(vector)
+            np.testing.assert_array_equal(file[name], np.concatenate([found[key].ravel() for key in found]))
+
+
 def test_a_finished_run_that_is_resumed_has_nothing_left_to_do(finished, run):
     _, model, rows = finished
     resumed = make_model(seed=9)
