@@ -22,7 +22,7 @@ from attnretrieval.backend import Array, module_of, to_host
 from attnretrieval.blocks import spans
 from attnretrieval.fast.pairs_attention import PairAttention, pair_attention, pair_attention_backward
 from attnretrieval.fast.pairs_packed import Group, groups, listed
-from attnretrieval.fast.threads import parts, share, threads
+from attnretrieval.fast.threads import LEAST, parts, share, threads
 
 if TYPE_CHECKING:
     from attnretrieval.model import Encoded, Model
@@ -71,7 +71,7 @@ def scores(
 ) -> tuple[Array, MatrixCache | None]:
     """S (C, I). `keep=False`: for scores alone. `block`: texts and images of a block, None = what fits the cache."""
     size_t, size_v = block or (None, None)
-    v, t = share(lambda side: kind.prepare(model, *side, True), [("v", images), ("t", texts)])
+    v, t = _both(lambda side: kind.prepare(model, *side, True), ("v", images), ("t", texts))
     # all texts of one group of images in a row: the images of two threads have little in common
     groups_t, groups_v = _groups(kind, t, size_t), _groups(kind, v, size_v, threads())
     pairs = [(of_t, of_v) for of_v, of_t in product(groups_v, groups_t)]
@@ -123,7 +123,7 @@ def scores_backward(
         gradient["cross_t2v.log_scale"][...] += d_log_scales[0]
         gradient["cross_v2t.log_scale"][...] += d_log_scales[1]
     # the two sides add to different parts of `gradient`
-    d_H_v, d_H_t = share(lambda side: kind.prepare_backward(model, *side, gradient), [("v", d_v, v), ("t", d_t, t)])
+    d_H_v, d_H_t = _both(lambda side: kind.prepare_backward(model, *side, gradient), ("v", d_v, v), ("t", d_t, t))
     return d_H_t, d_H_v
 
 
@@ -159,6 +159,11 @@ def _groups(kind: Kind, side: Side, size: int | None, workers: int = 1) -> list[
         return groups(side.lengths, -(-len(side.lengths) // size), side.H)
     count = max(1, round(side.H.size / kind.elements))
     return groups(side.lengths, count if count == 1 else -(-count // workers) * workers, side.H)
+
+
+def _both(function: Callable[[tuple], Any], v: tuple, t: tuple) -> list[Any]:
+    """[function(v), function(t)] of the two sides, side by side where they are large; the last of each has the tokens, H."""
+    return share(function, [v, t]) if v[-1].H.size >= LEAST else [function(v), function(t)]
 
 
 def scales_of(model: Model) -> tuple[Array, Array] | None:
