@@ -20,7 +20,7 @@ from attnretrieval.backend import Array, module_of
 from attnretrieval.fast.threads import rows_together, share
 from attnretrieval.shapes import ShapeError
 
-LARGE = 1 << 16                         # numbers of a parameter that is worth looking for its neighbours, and for threads
+LARGE = 1 << 15                         # numbers of a parameter that is worth looking for its neighbours, and for threads
 
 
 class Wanted(NamedTuple):
