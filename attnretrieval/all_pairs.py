@@ -107,6 +107,11 @@ def score_pairs(
     t_index, v_index = (x if x.size else x.astype("int64") for x in (xp.asarray(t_index), xp.asarray(v_index)))
     if t_index.shape != v_index.shape or t_index.ndim != 1:
         raise ShapeError(f"t_index {t_index.shape} and v_index {v_index.shape} must be two lists of one length")
+    for name, index, items in (("t_index", t_index, texts), ("v_index", v_index, images)):
+        count = len(items.g)
+        if index.size and not (-count <= int(index.min()) and int(index.max()) < count):
+            raise ShapeError(f"{name} goes from {int(index.min())} to {int(index.max())}, but there are {count} items: "
+                             "number them from 0")
     given = {"kept": kept} if kept else {}
     s = FORMS[form_of(model)].pairs(model, texts, images, t_index, v_index, **given)
     if model.config.alone_weight:

@@ -1,4 +1,4 @@
-"""What a gate needs of an item: its tokens, and what they are multiplied with. Kept while there is room.
+"""What a gate needs of an item: its tokens, and what the gate's weights make of them. Kept while there is room.
 
     X = -(H W_1 + b)/2,   Y = -(H W_2)/2,   H            (m, d) each, of the m real tokens
 

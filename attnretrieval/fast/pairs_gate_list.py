@@ -1,8 +1,9 @@
 """Fusion by a gate, for a list of pairs: one item with its candidates, as a rerank asks for. Scores alone, no gradient.
 
 The score is that of pairs_fused.py with the gate of pairs_gate.py. Candidates with equally many tokens go together, a few at a
-time: their tokens are one array (k, m, d), without padding. Tokens H and what they are multiplied with, X = -(H W_1 + b)/2 and
-Y = -(H W_2)/2, come from pairs_gate_items.py. For query tokens H (a, d), keys K (b, d) of the other item and weights A (a, b):
+time: their tokens are one array (k, m, d), without padding. Tokens H and what the gate's weights make of them,
+X = -(H W_1 + b)/2 and Y = -(H W_2)/2, come from pairs_gate_items.py. For query tokens H (a, d), keys K (b, d) of the other item
+and weights A (a, b):
 
     (1)  B = X + A Y_K                                   since (A K) W_2 = A (K W_2), as in pairs_contexts.py
     (2)  T = tanh B                                      the share of the context, 1 - G, is (1 + T)/2
@@ -43,7 +44,7 @@ from attnretrieval.fast.threads import share
 if TYPE_CHECKING:
     from attnretrieval.model import Encoded, Model
 
-CHUNK = 220_000                     # numbers in the tokens of the candidates that are worked on at once: they stay in the cache
+CHUNK = 220_000                     # numbers in the tokens of the candidates that are worked on at once; fewer cost more calls
 
 
 class Asking(NamedTuple):

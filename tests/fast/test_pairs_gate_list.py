@@ -10,6 +10,7 @@ from attnretrieval.fast import pairs_gate_list
 from attnretrieval.fast.pairs_gate_items import GateItems
 from attnretrieval.fast.threads import set_threads
 from attnretrieval.model import Encoded, Model
+from attnretrieval.shapes import ShapeError
 from tests.fast.forms import close
 from tests.fast.pairs import draw_items, make_model, plain
 
@@ -97,3 +98,11 @@ def test_with_several_threads():
             same_scores(model, draw_items(rng, 9, 4, 4), draw_items(rng, 7, 5, 4), rng)
     finally:
         set_threads(1)
+
+
+@pytest.mark.parametrize("name, t, v", [("t_index", [0, 2], [0, 1]), ("v_index", [0, 1], [-4, 1])])
+def test_an_item_that_is_not_there(name, t, v):
+    rng = np.random.default_rng(7)
+    model = make_model(rng, 4, fusion="gate")
+    with pytest.raises(ShapeError, match=f"{name} goes from .* to .*, but there are [23] items"):
+        score_pairs(model, draw_items(rng, 2, 3, 4), draw_items(rng, 3, 2, 4), t, v)
